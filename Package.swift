@@ -1,0 +1,97 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+
+func library(_ name: String, path: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Sources/\(path)", swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+    .testTarget(
+        name: name, dependencies: dependencies, path: "Tests/\(name)", resources: resources,
+        swiftSettings: settings)
+}
+
+let package = Package(
+    name: "lifeboat",
+    products: [.executable(name: "lifeboat", targets: ["lifeboat"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: ["YAML"]),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    ],
+    targets: [
+        // The C that Swift cannot reach by itself.
+        .systemLibrary(
+            name: "CLibpq", path: "Sources/CLibpq", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(
+            name: "CZstd", path: "Sources/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .systemLibrary(
+            name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "CLinux", path: "Sources/CLinux"),
+
+        library("Core", path: "Core", ["CLinux", log]),
+        library(
+            "Events", path: "Events",
+            ["Core", .product(name: "Configuration", package: "swift-configuration")]),
+        library(
+            "Streams", path: "Streams",
+            [
+                "Core", "CLinux", "CZstd", "CZlib", crypto,
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ]),
+        library("Envelope", path: "Envelope", ["Core", crypto]),
+        library("Sets", path: "Sets", ["Core", "Streams", "Envelope", crypto]),
+        library("Operations", path: "Operations", ["Core", "Sets", log]),
+        library("PostgresEngine", path: "Engines/Postgres", ["Core", "Streams", "CLibpq", "CLinux", crypto]),
+        library("LocalKeyring", path: "Keyrings/Local", ["Core", crypto]),
+        library(
+            "RSAKeyring", path: "Keyrings/RSA",
+            ["Core", crypto, .product(name: "CryptoExtras", package: "swift-crypto")]),
+        library("FileSystemStore", path: "Stores/FileSystem", ["Core", "CLinux"]),
+        library("MetricsReporter", path: "Reporting/Metrics", ["Core", "CLinux"]),
+        library("ProgressReporter", path: "Reporting/Progress", ["Core", log]),
+        .executableTarget(
+            name: "lifeboat",
+            dependencies: [
+                "Core", "Events", "Streams", "Envelope", "Sets", "Operations", "PostgresEngine", "LocalKeyring",
+                "RSAKeyring", "FileSystemStore", "MetricsReporter", "ProgressReporter", "CLinux", log, crypto,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/lifeboat", swiftSettings: settings),
+
+        library(
+            "TestSupport", path: "TestSupport",
+            [
+                "Core", "Streams", "Envelope", "Sets", "LocalKeyring", "CLibpq", crypto,
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ]),
+        tests("CoreTests", ["Core", "TestSupport"]),
+        tests("EventsTests", ["Core", "Events", "TestSupport"]),
+        tests("StreamsTests", ["Core", "Streams", "TestSupport"]),
+        tests(
+            "EnvelopeTests", ["Core", "Envelope", "LocalKeyring", "RSAKeyring", "TestSupport", crypto]),
+        tests("StoreTests", ["Core", "FileSystemStore", "TestSupport", crypto]),
+        tests("SetsTests", ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "TestSupport", crypto]),
+        tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "TestSupport", crypto]),
+        tests("ReportingTests", ["Core", "MetricsReporter", "ProgressReporter", "TestSupport", log]),
+        // The binary as its users meet it: events in, exit codes, files and databases out.
+        tests("LifeboatTests", ["Core", "Events", "TestSupport", crypto, "lifeboat"]),
+    ]
+)

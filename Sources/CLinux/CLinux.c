@@ -1,0 +1,59 @@
+#define _GNU_SOURCE
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int linux_pipe(int descriptors[2], int capacity) {
+    if (pipe2(descriptors, O_CLOEXEC) != 0) {
+        return -1;
+    }
+    // Refused above /proc/sys/fs/pipe-max-size for an unprivileged user: slower then, not wrong.
+    int saved = errno;
+    (void)fcntl(descriptors[1], F_SETPIPE_SZ, capacity);
+    errno = saved;
+    return 0;
+}
+
+int linux_memory_file(const char *name) {
+    int descriptor = memfd_create(name, MFD_CLOEXEC);
+    if (descriptor < 0) {
+        return -1;
+    }
+    // libpq ignores a password file that others may read, and a memfd is born with mode 0777.
+    if (fchmod(descriptor, 0600) != 0) {
+        int saved = errno;
+        close(descriptor);
+        errno = saved;
+        return -1;
+    }
+    return descriptor;
+}
+
+int linux_open(const char *path, int flags, unsigned int mode) {
+    return open(path, flags, (mode_t)mode);
+}
+
+int linux_rename_exclusive(const char *from, const char *to) {
+    return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1u /* RENAME_NOREPLACE */);
+}
+
+void linux_name_thread(const char *name) { (void)prctl(PR_SET_NAME, name, 0, 0, 0); }
+
+void linux_tune_allocator(void) {
+    mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
+    mallopt(M_TOP_PAD, 4 * 1024 * 1024);
+    // Every thread that allocates otherwise gets an arena of its own, and the megabyte buffers that
+    // pass between threads would fill each of them.
+    mallopt(M_ARENA_MAX, 2);
+}
+
+void linux_exit_now(int status) { _exit(status); }

@@ -1,0 +1,32 @@
+#ifndef LIFEBOAT_CLINUX_H
+#define LIFEBOAT_CLINUX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+// The Linux calls that Swift's Glibc module does not import: variadic ones, and those behind _GNU_SOURCE.
+// Each returns what the call returns, with errno set.
+
+/// pipe2(2) with O_CLOEXEC, its buffer then enlarged to `capacity` bytes where the kernel allows it.
+int linux_pipe(int descriptors[2], int capacity);
+
+/// memfd_create(2) with MFD_CLOEXEC, mode 0600: a file that exists in memory only.
+int linux_memory_file(const char *name);
+
+/// open(2) with a mode.
+int linux_open(const char *path, int flags, unsigned int mode);
+
+/// renameat2(2) with RENAME_NOREPLACE: fails with EEXIST where `to` exists.
+int linux_rename_exclusive(const char *from, const char *to);
+
+/// Names the calling thread, for `top -H`; 15 bytes are kept.
+void linux_name_thread(const char *name);
+
+/// Keeps megabyte buffers inside the heap: freed to the kernel and faulted in again each time,
+/// they cost more than the encryption of what is in them.
+void linux_tune_allocator(void);
+
+/// _exit(2).
+void linux_exit_now(int status) __attribute__((noreturn));
+
+#endif

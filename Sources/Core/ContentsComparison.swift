@@ -1,0 +1,59 @@
+/// What differs between the contents a set recorded and those of what was made from it.
+package struct ContentsComparison: Sendable {
+    /// Differences that make the copy wrong, each naming its object.
+    package private(set) var failures: [String] = []
+    /// Differences in how the server prints an expression: listed for a person, no failure.
+    package private(set) var reprints: [String] = []
+
+    package var isEqual: Bool { failures.isEmpty }
+
+    package init(recorded: Contents, found: Contents) {
+        compareData(
+            Dictionary(grouping: recorded.data, by: \.label), Dictionary(grouping: found.data, by: \.label))
+        compareSchema(
+            Dictionary(grouping: recorded.schema, by: \.label), Dictionary(grouping: found.schema, by: \.label))
+        failures.sort()
+        reprints.sort()
+    }
+
+    private mutating func compareData(_ recorded: [String: [DataEntry]], _ found: [String: [DataEntry]]) {
+        for (label, expected) in recorded {
+            guard let actual = found[label] else {
+                failures.append("\(label) is missing")
+                continue
+            }
+            guard actual != expected else { continue }
+            let before = expected.reduce(0) { $0 + $1.rows }
+            let after = actual.reduce(0) { $0 + $1.rows }
+            if expected.map(\.columns) != actual.map(\.columns) {
+                failures.append("\(label) has other columns")
+            } else if before != after {
+                failures.append("\(label) has \(after) rows instead of \(before)")
+            } else {
+                failures.append("\(label) has other values in its \(before) rows")
+            }
+        }
+        for label in found.keys where recorded[label] == nil {
+            failures.append("\(label) is in the copy only")
+        }
+    }
+
+    private mutating func compareSchema(_ recorded: [String: [SchemaEntry]], _ found: [String: [SchemaEntry]]) {
+        for (label, expected) in recorded {
+            guard let actual = found[label] else {
+                failures.append("\(label) is missing")
+                continue
+            }
+            if expected.map(\.owner) != actual.map(\.owner) {
+                failures.append("\(label) has another owner")
+            } else if expected.map(\.count) != actual.map(\.count) || expected.map(\.binding) != actual.map(\.binding) {
+                failures.append("\(label) is defined differently")
+            } else if expected.map(\.printed) != actual.map(\.printed) {
+                reprints.append("\(label) is printed differently")
+            }
+        }
+        for label in found.keys where recorded[label] == nil {
+            failures.append("\(label) is in the copy only")
+        }
+    }
+}

@@ -1,0 +1,205 @@
+/// One kind of source, bound to one endpoint: a database on a server, a directory.
+///
+/// It must fit a logical dump (staging database, swap), a physical one (staging directory), a directory (staging
+/// directory, exchange) and a server without rename (staging schema, then in place) alike. Nothing outside an
+/// engine knows which it is.
+package protocol Engine: Sendable {
+    var capabilities: EngineCapabilities { get }
+
+    /// Begins one consistent picture of the source. Nothing at the source is changed. Not retried: a picture that
+    /// failed is begun anew by the next run.
+    func snapshot(_ request: SnapshotRequest) async throws -> any Snapshot
+
+    /// Reads the parts of a set as a restore would and says whether they are complete. With `recompute` the contents
+    /// are computed again from the bytes, otherwise the result is `nil`. Touches no server.
+    func examine(_ parts: any PartOpener, recompute: Bool, meter: ProgressMeter) async throws -> Contents?
+
+    /// Looks at the destination and finds what would stop a restore, all of it, before anything is touched.
+    func plan(_ request: RestoreRequest) async throws -> any RestorePlan
+}
+
+package struct EngineCapabilities: Sendable {
+    /// `postgres`: as in `BACKUP_ENGINE` and the manifest.
+    package var name: String
+    /// For people: `database clinic on db.example:5432`.
+    package var endpoint: String
+
+    package init(name: String, endpoint: String) {
+        self.name = name
+        self.endpoint = endpoint
+    }
+}
+
+package struct SnapshotRequest: Sendable {
+    /// The target's newest manifest: sources that go on where the last set ended begin there.
+    package var previous: Manifest?
+    package var meter: ProgressMeter
+
+    package init(previous: Manifest?, meter: ProgressMeter) {
+        self.previous = previous
+        self.meter = meter
+    }
+}
+
+/// A consistent picture that is being read.
+package protocol Snapshot: Sendable {
+    /// What the picture is of.
+    var facts: SnapshotFacts { get }
+
+    /// The streams it consists of, each to be pulled to its end; they may be handed out one by one or several at once.
+    /// Ends after the last; throws where the source fails.
+    var parts: AsyncThrowingStream<Part, any Error> { get }
+
+    /// After every part has ended: whether the source finished as it should, and what was in it. A dump that is
+    /// incomplete in any way throws here at the latest.
+    func finish() async throws -> Contents
+
+    /// Gives the picture up: children are ended, connections closed. Harmless after `finish`, and twice.
+    func cancel() async
+}
+
+package struct SnapshotFacts: Sendable {
+    /// When the picture was taken, by the source's clock.
+    package var time: Timestamp
+    /// Bytes the source is expected to take on its own disk, for progress and for a restore's preflight.
+    package var sourceSize: Int64
+    /// Versions and settings worth knowing at a restore. In clear in the manifest: no names of tables, no secrets.
+    package var details: [String: String]
+    /// What is less than it could be, for the manifest and the result: a fallback taken, a check switched off.
+    package var exceptions: [String]
+
+    package init(time: Timestamp, sourceSize: Int64, details: [String: String], exceptions: [String]) {
+        self.time = time
+        self.sourceSize = sourceSize
+        self.details = details
+        self.exceptions = exceptions
+    }
+}
+
+/// One stream of a set.
+package struct Part: Sendable {
+    /// Lower-case letters, digits, `.`, `-` and `_`: `database.sql`.
+    package var name: String
+    package var source: any ByteSource
+
+    package init(name: String, source: any ByteSource) {
+        self.name = name
+        self.source = source
+    }
+}
+
+/// The parts of a stored set, opened.
+package protocol PartOpener: Sendable {
+    var partNames: [String] { get }
+
+    /// The plaintext of a part. Every byte is authenticated before it is given, and the end is only reported when
+    /// the last frame has authenticated and the stored digests hold. A part may be opened more than once.
+    func open(_ part: String) async throws -> any ByteSource
+}
+
+package struct RestoreRequest: Sendable {
+    package var requestID: RequestID
+    package var setKey: BackupKey
+    package var manifest: Manifest
+    package var contents: Contents
+    package var parts: any PartOpener
+    package var createDatabase: Bool
+    package var restoreRoles: RoleRestore
+    package var acknowledgeDisk: Bool
+    package var acknowledgeBoundObjects: Bool
+    /// Gives the verified contents of a set of this target, for the decision whether something an earlier restore
+    /// put aside may go; `nil` where there is no such set, or it has not been proven.
+    package var verifiedContents: @Sendable (BackupKey) async throws -> Contents?
+    package var meter: ProgressMeter
+
+    package init(
+        requestID: RequestID, setKey: BackupKey, manifest: Manifest, contents: Contents, parts: any PartOpener,
+        createDatabase: Bool, restoreRoles: RoleRestore, acknowledgeDisk: Bool, acknowledgeBoundObjects: Bool,
+        verifiedContents: @escaping @Sendable (BackupKey) async throws -> Contents?, meter: ProgressMeter
+    ) {
+        self.requestID = requestID
+        self.setKey = setKey
+        self.manifest = manifest
+        self.contents = contents
+        self.parts = parts
+        self.createDatabase = createDatabase
+        self.restoreRoles = restoreRoles
+        self.acknowledgeDisk = acknowledgeDisk
+        self.acknowledgeBoundObjects = acknowledgeBoundObjects
+        self.verifiedContents = verifiedContents
+        self.meter = meter
+    }
+}
+
+/// What a restore would do, after every check that changes nothing has passed.
+package protocol RestorePlan: Sendable {
+    var summary: RestoreSummary { get }
+
+    /// Clears what earlier runs left over, then loads the parts beside what stands there. The first change to
+    /// anything. A failure leaves the original as it was and nothing beside it.
+    func stage() async throws -> any StagedRestore
+}
+
+package struct RestoreSummary: Sendable {
+    /// What stands at the destination and would be replaced; `nil` where nothing does.
+    package var replaces: String?
+    /// This very restore, with this request, has been finished before.
+    package var alreadyDone: Bool
+    /// Bytes of disk the restore needs at the destination, and how many are free where that can be known.
+    package var neededBytes: Int64
+    package var freeBytes: Int64?
+    /// What an operator should know: objects bound to what is replaced, roles to be created.
+    package var notes: [String]
+
+    package init(replaces: String?, alreadyDone: Bool, neededBytes: Int64, freeBytes: Int64?, notes: [String]) {
+        self.replaces = replaces
+        self.alreadyDone = alreadyDone
+        self.neededBytes = neededBytes
+        self.freeBytes = freeBytes
+        self.notes = notes
+    }
+}
+
+/// A restore that is loaded but not yet in place.
+package protocol StagedRestore: Sendable {
+    /// What is really there now, read back from the staged copy.
+    func inspect() async throws -> Contents
+
+    /// Puts the staged copy in the place of what stands there, in one step, and keeps what it replaces under
+    /// another name, marked with `marker`. Throws with the original in place, or with exit code 16 or 17.
+    func promote(_ marker: RestoreMarker) async throws -> Promotion
+
+    /// Removes the staged copy. Harmless twice; not after `promote`.
+    func discard() async throws
+}
+
+/// What is written beside the replaced copy, so that a replay finds the restore done and nothing unmarked is ever
+/// removed.
+package struct RestoreMarker: Sendable {
+    package var requestID: RequestID
+    package var setKey: BackupKey
+    /// The verified set that holds what is replaced; `nil` keeps the replaced copy until a person removes it.
+    package var safetyKey: BackupKey?
+    package var time: Timestamp
+
+    package init(requestID: RequestID, setKey: BackupKey, safetyKey: BackupKey?, time: Timestamp) {
+        self.requestID = requestID
+        self.setKey = setKey
+        self.safetyKey = safetyKey
+        self.time = time
+    }
+}
+
+package struct Promotion: Sendable {
+    /// When the restored copy took its place, by the destination's clock.
+    package var time: Timestamp
+    /// Where the replaced copy is now.
+    package var replacedName: String?
+    package var notes: [String]
+
+    package init(time: Timestamp, replacedName: String?, notes: [String]) {
+        self.time = time
+        self.replacedName = replacedName
+        self.notes = notes
+    }
+}

@@ -1,0 +1,145 @@
+/// What one run is to do: an event that has been read, checked and made whole.
+package enum Job: Equatable, Sendable {
+    case backup(BackupJob)
+    case verify(VerifyJob)
+    case restore(RestoreJob)
+    case list(ListJob)
+
+    package var action: String {
+        switch self {
+        case .backup: "backup"
+        case .verify: "verify"
+        case .restore: "restore"
+        case .list: "list"
+        }
+    }
+}
+
+/// The identity of a run across replays: the same one finds what it finished before.
+package enum RequestID: Equatable, Sendable, CustomStringConvertible {
+    /// The event's `timestamp`.
+    case timestamp(Timestamp)
+    /// `LIFEBOAT_RUN_ID`: the UID of the Kubernetes Job.
+    case run(String)
+    /// Neither was given: a new run, and no replay can find it.
+    case random(String)
+
+    package var description: String {
+        switch self {
+        case .timestamp(let time): time.description
+        case .run(let id), .random(let id): id
+        }
+    }
+
+    package var isReplayable: Bool {
+        if case .random = self { false } else { true }
+    }
+}
+
+package struct BackupJob: Equatable, Sendable {
+    package var target: String
+    package var tier: Tier
+    package var requestID: RequestID
+    package var dryRun: Bool
+
+    package init(target: String, tier: Tier, requestID: RequestID, dryRun: Bool = false) {
+        self.target = target
+        self.tier = tier
+        self.requestID = requestID
+        self.dryRun = dryRun
+    }
+}
+
+package struct VerifyJob: Equatable, Sendable {
+    package var target: String
+    package var key: KeySelector
+    package var requestID: RequestID
+    /// Read the dump's rows again and compare them with the recorded contents, beyond the integrity of the bytes.
+    package var recomputeContents: Bool
+    package var dryRun: Bool
+
+    package init(
+        target: String, key: KeySelector, requestID: RequestID, recomputeContents: Bool = false, dryRun: Bool = false
+    ) {
+        self.target = target
+        self.key = key
+        self.requestID = requestID
+        self.recomputeContents = recomputeContents
+        self.dryRun = dryRun
+    }
+}
+
+package struct RestoreJob: Equatable, Sendable {
+    package var target: String
+    package var key: KeySelector
+    package var requestID: RequestID
+    /// `targetDatabase`: a configured destination or a database's name; `nil` for the source's own.
+    package var destination: String?
+    package var createDatabase: Bool
+    /// The reason given with `skipSafetyBackup`; `nil` where a safety backup is to be made.
+    package var skipSafetyBackupReason: String?
+    /// Seconds to wait for another run's lock.
+    package var waitForLock: Int
+    /// Bring roles back with all they could do, instead of powerless ones for what is missing.
+    package var restoreRoles: RoleRestore
+    /// The operator knows that the disk suffices where it cannot be measured.
+    package var acknowledgeDisk: Bool
+    /// The operator accepts that slots, subscriptions and the like bound to the replaced database are lost.
+    package var acknowledgeBoundObjects: Bool
+    package var dryRun: Bool
+
+    package init(
+        target: String, key: KeySelector, requestID: RequestID, destination: String? = nil,
+        createDatabase: Bool = false, skipSafetyBackupReason: String? = nil, waitForLock: Int = 300,
+        restoreRoles: RoleRestore = .missing, acknowledgeDisk: Bool = false, acknowledgeBoundObjects: Bool = false,
+        dryRun: Bool = false
+    ) {
+        self.target = target
+        self.key = key
+        self.requestID = requestID
+        self.destination = destination
+        self.createDatabase = createDatabase
+        self.skipSafetyBackupReason = skipSafetyBackupReason
+        self.waitForLock = waitForLock
+        self.restoreRoles = restoreRoles
+        self.acknowledgeDisk = acknowledgeDisk
+        self.acknowledgeBoundObjects = acknowledgeBoundObjects
+        self.dryRun = dryRun
+    }
+}
+
+/// What a restore does about roles that the set names.
+package enum RoleRestore: String, Sendable {
+    /// Roles that are missing are made, without login, privileges, passwords or memberships.
+    case missing
+    /// Roles that are missing are made as the set's globals have them.
+    case full
+}
+
+package struct ListJob: Equatable, Sendable {
+    package var target: String
+    package var requestID: RequestID
+    /// Only sets of this tier.
+    package var tier: Tier?
+    /// At most so many, newest first.
+    package var limit: Int
+
+    package init(target: String, requestID: RequestID, tier: Tier? = nil, limit: Int = 100) {
+        self.target = target
+        self.requestID = requestID
+        self.tier = tier
+        self.limit = limit
+    }
+}
+
+/// What is known about a set's content.
+package enum Verdict: String, Sendable {
+    case proven, failed
+    /// Not looked at, or not able to: never a pass.
+    case inconclusive
+}
+
+/// How deep a proof goes. Only one by restore counts for prune and monitor.
+package enum ProofDepth: String, Sendable {
+    case integrity, restore
+}

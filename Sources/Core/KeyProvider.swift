@@ -1,0 +1,44 @@
+/// One key that data keys are wrapped under: a recipient, an identity, or both.
+///
+/// Both methods may be repeated. Neither keeps the data key.
+package protocol KeyProvider: Sendable {
+    var capabilities: KeyCapabilities { get }
+
+    /// Wraps `dataKey` (32 bytes) so that whoever holds the key can open it, bound to `context` where the kind of key
+    /// allows that.
+    func wrap(_ dataKey: SecretBytes, context: [String: String]) async throws -> EncryptedDataKey
+
+    /// Opens `wrapped`. `nil` where it is not for this key at all; throws where it is but does not open.
+    func unwrap(_ wrapped: EncryptedDataKey, context: [String: String]) async throws -> SecretBytes?
+}
+
+package struct KeyCapabilities: Sendable {
+    /// For people and logs, never secret: `aes:clinic`, `rsa:escrow`.
+    package var name: String
+    package var canWrap: Bool
+    package var canUnwrap: Bool
+    /// Whoever can wrap can also unwrap, so that a set sealed only for such keys was written by a holder of one.
+    package var isSymmetric: Bool
+
+    package init(name: String, canWrap: Bool, canUnwrap: Bool, isSymmetric: Bool) {
+        self.name = name
+        self.canWrap = canWrap
+        self.canUnwrap = canUnwrap
+        self.isSymmetric = isSymmetric
+    }
+}
+
+/// A data key wrapped for one recipient, as it stands in a message's header and in the manifest.
+package struct EncryptedDataKey: Hashable, Sendable {
+    /// The key's namespace; `aws-kms` for KMS.
+    package var providerID: String
+    /// The key's name, and for AES the parameters of the wrapping.
+    package var providerInfo: [UInt8]
+    package var ciphertext: [UInt8]
+
+    package init(providerID: String, providerInfo: [UInt8], ciphertext: [UInt8]) {
+        self.providerID = providerID
+        self.providerInfo = providerInfo
+        self.ciphertext = ciphertext
+    }
+}

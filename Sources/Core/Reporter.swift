@@ -1,0 +1,63 @@
+/// Told what happens in a run: metrics, progress, audit, notifications. A reporter that fails says so by throwing; the
+/// run logs that and goes on, for a report never changes a job's outcome.
+package protocol Reporter: Sendable {
+    func record(_ event: RunEvent) async throws
+}
+
+package enum RunEvent: Sendable {
+    case started(RunIdentity)
+    /// One step of the operation began.
+    case step(String)
+    case progress(ProgressMeter.Reading, elapsed: Double)
+    case finished(RunIdentity, RunOutcome)
+}
+
+package struct RunIdentity: Sendable {
+    package var action: String
+    package var target: String
+    /// The tier backed up, verified or restored; `nil` where the run ended before that was known.
+    package var tier: Tier?
+    package var requestID: RequestID
+    package var started: Timestamp
+
+    package init(action: String, target: String, tier: Tier?, requestID: RequestID, started: Timestamp) {
+        self.action = action
+        self.target = target
+        self.tier = tier
+        self.requestID = requestID
+        self.started = started
+    }
+}
+
+/// How a run ended, as far as reporters need it.
+package struct RunOutcome: Sendable {
+    package var exitCode: ExitCode
+    package var verdict: Verdict?
+    package var finished: Timestamp
+    /// Seconds.
+    package var duration: Double
+    /// Bytes of the set as stored.
+    package var storedBytes: Int64?
+    /// Bytes read from the source.
+    package var sourceBytes: Int64?
+    /// When the set's picture was taken.
+    package var snapshotTime: Timestamp?
+    package var replayed: Bool
+    /// The newest set's number in the target's chain.
+    package var chainSequence: Int64?
+
+    package init(
+        exitCode: ExitCode, verdict: Verdict? = nil, finished: Timestamp, duration: Double, storedBytes: Int64? = nil,
+        sourceBytes: Int64? = nil, snapshotTime: Timestamp? = nil, replayed: Bool = false, chainSequence: Int64? = nil
+    ) {
+        self.exitCode = exitCode
+        self.verdict = verdict
+        self.finished = finished
+        self.duration = duration
+        self.storedBytes = storedBytes
+        self.sourceBytes = sourceBytes
+        self.snapshotTime = snapshotTime
+        self.replayed = replayed
+        self.chainSequence = chainSequence
+    }
+}
