@@ -45,6 +45,12 @@ int linux_rename_exclusive(const char *from, const char *to) {
     return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1u /* RENAME_NOREPLACE */);
 }
 
+void linux_start_writeback(int descriptor, int64_t offset, int64_t count) {
+    int saved = errno;
+    (void)sync_file_range(descriptor, offset, count, SYNC_FILE_RANGE_WRITE);
+    errno = saved;
+}
+
 void linux_name_thread(const char *name) { (void)prctl(PR_SET_NAME, name, 0, 0, 0); }
 
 void linux_tune_allocator(void) {

@@ -19,6 +19,10 @@ int linux_open(const char *path, int flags, unsigned int mode);
 /// renameat2(2) with RENAME_NOREPLACE: fails with EEXIST where `to` exists.
 int linux_rename_exclusive(const char *from, const char *to);
 
+/// sync_file_range(2) with SYNC_FILE_RANGE_WRITE: asks the kernel to begin writing these bytes to the disk. A hint,
+/// so its failure is not reported; fsync(2) is what counts.
+void linux_start_writeback(int descriptor, int64_t offset, int64_t count);
+
 /// Names the calling thread, for `top -H`; 15 bytes are kept.
 void linux_name_thread(const char *name);
 
