@@ -32,11 +32,14 @@ package final class Chunk: @unchecked Sendable {
     /// The filled bytes. Valid for as long as the chunk is held.
     package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: storage[..<count]) }
 
-    /// Gives the unfilled room to `fill`, which returns how many bytes it wrote there. Only for the chunk's maker.
-    package func append<E: Error>(_ fill: (UnsafeMutableRawBufferPointer) throws(E) -> Int) throws(E) {
+    /// Gives the unfilled room to `fill`, which returns how many bytes it wrote there; returns the same. Only for the
+    /// chunk's maker.
+    @discardableResult
+    package func append<E: Error>(_ fill: (UnsafeMutableRawBufferPointer) throws(E) -> Int) throws(E) -> Int {
         let written = try fill(UnsafeMutableRawBufferPointer(rebasing: storage[count...]))
         precondition(written >= 0 && written <= remaining, "a chunk was filled past its end")
         count += written
+        return written
     }
 
     /// Copies as much of `source` as fits, and returns how much that was.

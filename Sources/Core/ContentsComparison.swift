@@ -46,7 +46,8 @@ package struct ContentsComparison: Sendable {
             }
             if expected.map(\.owner) != actual.map(\.owner) {
                 failures.append("\(label) has another owner")
-            } else if expected.map(\.count) != actual.map(\.count) || expected.map(\.binding) != actual.map(\.binding) {
+            } else if expected.map(\.count) != actual.map(\.count) || expected.map(\.binding) != actual.map(\.binding)
+            {
                 failures.append("\(label) is defined differently")
             } else if expected.map(\.printed) != actual.map(\.printed) {
                 reprints.append("\(label) is printed differently")

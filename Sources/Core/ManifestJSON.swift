@@ -119,9 +119,11 @@ extension StoredPart {
         for (index, segment) in try fields.array("segments").enumerated() {
             var inner = try JSONFields(segment, path: "\(path).segments[\(index)]")
             let segmentPath = try inner.string("path")
-            guard segmentPath.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({
-                !$0.isEmpty && $0 != "." && $0 != ".."
-            }) else { throw inner.error("path", "leaves the set") }
+            guard
+                segmentPath.split(separator: "/", omittingEmptySubsequences: false).allSatisfy({
+                    !$0.isEmpty && $0 != "." && $0 != ".."
+                })
+            else { throw inner.error("path", "leaves the set") }
             segments.append(
                 Segment(
                     path: segmentPath, messageID: try inner.hex("messageId", count: 32),

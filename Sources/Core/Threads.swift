@@ -26,13 +26,17 @@ package func onThread<Value: Sendable>(
     _ name: String, _ body: @escaping @Sendable () throws -> Value
 ) async throws -> Value {
     try await withCheckedThrowingContinuation { continuation in
-        let start = ThreadStart(name: name) { continuation.resume(with: Result(catching: body)) }
         do {
-            try start.launch()
+            try startThread(name) { continuation.resume(with: Result(catching: body)) }
         } catch {
             continuation.resume(throwing: error)
         }
     }
+}
+
+/// Runs `body` on a thread of its own and does not wait for it. `body` has to hand on its own result.
+package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws(ThreadUnavailable) {
+    try ThreadStart(name: name, body: body).launch()
 }
 
 /// The system would not give another thread.

@@ -1,0 +1,55 @@
+package import Core
+import Glibc
+import SystemPackage
+
+/// The standard output of a child, as a source. Its end is only reported when the child has exited 0.
+package final class ChildOutput: ByteSource {
+    private struct State {
+        var descriptor: FileDescriptor?
+        var isCancelled = false
+    }
+
+    private let child: Child
+    private let state: Guarded<State>
+
+    /// Starts `command` with nothing on its standard input. A program that cannot be started shows as a
+    /// ``ChildFailure`` at the first `next`.
+    package init(_ command: ChildCommand) throws {
+        let pipe = try Pipe()
+        child = Child(command, input: nil, output: pipe.writeEnd)
+        state = Guarded(State(descriptor: pipe.readEnd))
+    }
+
+    deinit {
+        child.terminate()
+        close(state.value.descriptor)
+    }
+
+    package func next() throws -> Chunk? {
+        guard let descriptor = state.value.descriptor else { throw CancellationError() }
+        let chunk = Chunk()
+        while chunk.remaining > 0 {
+            try waitUntilReady(descriptor, POLLIN) { state.value.isCancelled }
+            let count = try chunk.append { room throws(Errno) in
+                while true {
+                    let count = read(descriptor.rawValue, room.baseAddress, room.count)
+                    if count >= 0 { return count }
+                    if errno != EINTR { throw Errno(rawValue: errno) }
+                }
+            }
+            if count == 0 { break }
+        }
+        if chunk.count > 0 { return chunk }
+        if state.value.isCancelled { throw CancellationError() }
+        try child.waitUntilExit()
+        return nil
+    }
+
+    package func cancel() {
+        state.withLock { $0.isCancelled = true }
+        child.terminate()
+    }
+
+    /// Waits until the child is gone; after ``cancel()``, for those who must not leave it behind.
+    package func ended() async { await child.ended() }
+}

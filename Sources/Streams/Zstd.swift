@@ -1,0 +1,82 @@
+import CZstd
+import Core
+
+/// One zstd frame with its checksum, by libzstd.
+///
+/// Without worker threads: on two cores the server and the dump tool leave just enough for one thread of ours, and
+/// each further one was measured to slow the dump down.
+final class ZstdCompressor: Compressor {
+    private let context: OpaquePointer
+
+    init(level: Int) throws {
+        guard let context = ZSTD_createCCtx() else { throw CompressionError.library("zstd", "out of memory") }
+        self.context = context
+        try Self.check(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, Int32(level)))
+        try Self.check(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1))
+    }
+
+    deinit { ZSTD_freeCCtx(context) }
+
+    func step(_ input: inout UnsafeRawBufferPointer, end: Bool, into output: Chunk) throws -> Bool {
+        var source = ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: 0)
+        let directive = end ? ZSTD_e_end : ZSTD_e_continue
+        var pending = 0
+        try output.append { room in
+            var target = ZSTD_outBuffer(dst: room.baseAddress, size: room.count, pos: 0)
+            repeat {
+                pending = ZSTD_compressStream2(context, &target, &source, directive)
+                try Self.check(pending)
+            } while target.pos < target.size && (source.pos < source.size || (end && pending > 0))
+            return target.pos
+        }
+        input = UnsafeRawBufferPointer(rebasing: input[source.pos...])
+        return input.isEmpty && (!end || pending == 0)
+    }
+
+    private static func check(_ result: Int) throws {
+        guard ZSTD_isError(result) == 0 else {
+            throw CompressionError.library("zstd", String(cString: ZSTD_getErrorName(result)))
+        }
+    }
+}
+
+/// Reads exactly one zstd frame.
+final class ZstdDecompressor: Decompressor {
+    /// The largest window a frame of ours needs (level 19) is 8 MiB; more would let a foreign set take our memory.
+    private static let windowLog: Int32 = 24
+
+    private let context: OpaquePointer
+    private var isAtEnd = false
+
+    init() throws {
+        guard let context = ZSTD_createDCtx() else { throw CompressionError.library("zstd", "out of memory") }
+        self.context = context
+        _ = ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, Self.windowLog)
+    }
+
+    deinit { ZSTD_freeDCtx(context) }
+
+    func step(_ input: inout UnsafeRawBufferPointer, into output: Chunk) throws {
+        guard !isAtEnd || input.isEmpty else { throw CompressionError.damaged("zstd", "something follows its end") }
+        var source = ZSTD_inBuffer(src: input.baseAddress, size: input.count, pos: 0)
+        try output.append { room in
+            var target = ZSTD_outBuffer(dst: room.baseAddress, size: room.count, pos: 0)
+            while !isAtEnd, target.pos < target.size {
+                let before = (source.pos, target.pos)
+                let result = ZSTD_decompressStream(context, &target, &source)
+                guard ZSTD_isError(result) == 0 else {
+                    throw CompressionError.damaged("zstd", String(cString: ZSTD_getErrorName(result)))
+                }
+                isAtEnd = result == 0
+                if before == (source.pos, target.pos) { break }
+            }
+            return target.pos
+        }
+        input = UnsafeRawBufferPointer(rebasing: input[source.pos...])
+        if isAtEnd, !input.isEmpty { throw CompressionError.damaged("zstd", "something follows its end") }
+    }
+
+    func finish() throws {
+        guard isAtEnd else { throw CompressionError.damaged("zstd", "it ends too early") }
+    }
+}
