@@ -1,0 +1,311 @@
+import Core
+import Glibc
+import Subprocess
+import Synchronization
+import SystemPackage
+
+/// A throwaway PostgreSQL for tests: a cluster of its own in a new directory under `/tmp`, reached over a socket in
+/// that directory, removed with everything in it when the test process ends, in whatever way it ends.
+///
+/// It runs as the operating system's user `postgres` where the tests run as root, which `initdb` refuses. Its
+/// superuser is `postgres`. Data is not synced to disk: a crash of the machine may lose it, nothing else can.
+package final class PostgresServer: Sendable {
+    package struct Options: Sendable {
+        /// With a password every connection, by socket too, needs it (SCRAM); without one everybody is let in.
+        package var password: String?
+        /// Listen on 127.0.0.1 too, at a free port.
+        package var listensOnLoopback = false
+        /// Further settings of the server, as in `postgresql.conf`.
+        package var settings: [String: String] = [:]
+        /// Major version; `nil` takes the newest one installed.
+        package var major: Int?
+
+        package init(
+            password: String? = nil, listensOnLoopback: Bool = false, settings: [String: String] = [:],
+            major: Int? = nil
+        ) {
+            self.password = password
+            self.listensOnLoopback = listensOnLoopback
+            self.settings = settings
+            self.major = major
+        }
+    }
+
+    /// Where this version's `postgres`, `pg_dump` and `psql` are.
+    package let binaries: String
+    /// The directory of the socket: what `POSTGRES_HOST` is set to.
+    package let host: String
+    package let port: Int
+    package let password: String?
+    /// The cluster's own directory, for tests that look at its files.
+    package let dataDirectory: String
+
+    private let stopRequest: AsyncStream<Never>.Continuation
+    private let guardian: Task<Void, any Error>
+    private let databases = Guarded(0)
+
+    private init(
+        binaries: String, directory: String, port: Int, password: String?,
+        stopRequest: AsyncStream<Never>.Continuation, guardian: Task<Void, any Error>
+    ) {
+        self.binaries = binaries
+        host = directory
+        dataDirectory = directory + "/data"
+        self.port = port
+        self.password = password
+        self.stopRequest = stopRequest
+        self.guardian = guardian
+    }
+
+    deinit { stopRequest.finish() }
+
+    private static let sharedServer = Task { try await start() }
+
+    /// One server for all tests of this process, because starting one costs a second or two. Tests share it, so each
+    /// makes databases and roles of its own; see ``createDatabase(_:)``.
+    package static func shared() async throws -> PostgresServer { try await sharedServer.value }
+
+    /// Starts a server of the test's own.
+    package static func start(_ options: Options = Options()) async throws -> PostgresServer {
+        let binaries = try Self.binaries(major: options.major)
+        let directory = try makeDirectory()
+        let port = options.listensOnLoopback ? try freePort() : 5432
+        let (stopRequested, stopRequest) = AsyncStream<Never>.makeStream()
+        let (readiness, ready) = AsyncThrowingStream<Void, any Error>.makeStream()
+        let arguments = guardianArguments(binaries: binaries, directory: directory, port: port, options)
+        let guardian = Task<Void, any Error> {
+            do {
+                try await guardServer(arguments, until: stopRequested) { ready.finish() }
+            } catch {
+                ready.finish(throwing: error)
+                throw error
+            }
+        }
+        for try await _ in readiness {}
+        return PostgresServer(
+            binaries: binaries, directory: directory, port: port, password: options.password,
+            stopRequest: stopRequest, guardian: guardian)
+    }
+
+    /// Stops the server and waits until its directory is gone. Harmless twice.
+    package func stop() async throws {
+        stopRequest.finish()
+        try await guardian.value
+    }
+
+    /// A connection string for `database`.
+    package func url(database: String = "postgres", user: String = "postgres") -> String {
+        let secret = password.map { ":" + Self.percentEncoded($0) } ?? ""
+        return "postgresql://\(Self.percentEncoded(user))\(secret)@/\(Self.percentEncoded(database))"
+            + "?host=\(Self.percentEncoded(host))&port=\(port)"
+    }
+
+    /// What the clients of this server need in their environment.
+    package var environment: [String: String] {
+        var environment = ["PGHOST": host, "PGPORT": String(port), "PGUSER": "postgres"]
+        environment["PGPASSWORD"] = password
+        return environment
+    }
+
+    /// Runs `text` in `database` through psql, stopping at the first error, which it throws with psql's words.
+    /// Returns what the queries gave: unaligned, without headers, a line per row.
+    @discardableResult
+    package func sql(_ text: String, database: String = "postgres", user: String = "postgres") async throws -> String
+    {
+        let output = try await run(
+            "psql", ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-U", user],
+            input: Array(text.utf8))
+        var result = String(decoding: output, as: UTF8.self)
+        if result.hasSuffix("\n") { result.removeLast() }
+        return result
+    }
+
+    /// Makes an empty database whose name no other test of this server has, and returns the name.
+    package func createDatabase(_ prefix: String = "test", options: String = "") async throws -> String {
+        let number = databases.withLock { count in
+            count += 1
+            return count
+        }
+        let name = "\(prefix)_\(number)"
+        try await sql("CREATE DATABASE \"\(name)\" TEMPLATE template0 \(options)")
+        return name
+    }
+
+    /// `pg_dump` of `database`, in memory.
+    package func dump(_ database: String, _ arguments: [String] = []) async throws -> [UInt8] {
+        try await run("pg_dump", arguments + ["-d", database])
+    }
+
+    /// Runs one of PostgreSQL's programs against this server and returns its standard output, at most 1 GiB.
+    /// Throws ``TestFailure`` with its standard error where it does not exit 0.
+    package func run(_ program: String, _ arguments: [String], input: [UInt8] = []) async throws -> [UInt8] {
+        var overrides: [Environment.Key: String?] = [:]
+        for (name, value) in environment {
+            overrides[try Self.key(name)] = value
+        }
+        let result = try await Subprocess.run(
+            .path(FilePath("\(binaries)/\(program)")), arguments: Arguments(arguments),
+            environment: .inherit.updating(overrides), input: .array(input), output: .bytes(limit: 1 << 30),
+            error: .string(limit: 1 << 20))
+        guard result.terminationStatus.isSuccess else {
+            throw TestFailure("\(program) ended with \(result.terminationStatus): \(result.standardError)")
+        }
+        return result.standardOutput
+    }
+
+    private static func key(_ name: String) throws -> Environment.Key {
+        guard let key = Environment.Key(rawValue: name) else { throw TestFailure("\(name) names no variable") }
+        return key
+    }
+
+    private static func percentEncoded(_ text: String) -> String {
+        text.utf8.map { byte in
+            let character = Character(UnicodeScalar(byte))
+            let isPlain = byte < 128 && (character.isLetter || character.isNumber || "-._~".contains(character))
+            return isPlain ? String(character) : "%" + hexText([byte]).uppercased()
+        }.joined()
+    }
+}
+
+/// Something a test needs went wrong outside what it tests.
+package struct TestFailure: Error, CustomStringConvertible {
+    package let description: String
+
+    package init(_ description: String) { self.description = description }
+}
+
+extension PostgresServer {
+    /// The major versions whose server is installed, newest first.
+    package static var installedMajors: [Int] {
+        guard let folder = opendir(installationRoot) else { return [] }
+        defer { closedir(folder) }
+        var majors: [Int] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if let major = Int(name), access("\(installationRoot)/\(name)/bin/initdb", X_OK) == 0 {
+                majors.append(major)
+            }
+        }
+        return majors.sorted(by: >)
+    }
+
+    package static var isInstalled: Bool { !installedMajors.isEmpty }
+
+    private static var installationRoot: String { "/usr/lib/postgresql" }
+
+    private static func binaries(major: Int?) throws -> String {
+        guard let chosen = major ?? installedMajors.first, installedMajors.contains(chosen) else {
+            throw TestFailure("no PostgreSQL server \(major.map(String.init) ?? "") in \(installationRoot)")
+        }
+        return "\(installationRoot)/\(chosen)/bin"
+    }
+
+    private static func makeDirectory() throws -> String {
+        var template = Array("/tmp/lifeboat-pg-XXXXXX".utf8CString)
+        let made = template.withUnsafeMutableBufferPointer { buffer in
+            guard let base = buffer.baseAddress, mkdtemp(base) != nil else { return "" }
+            return String(cString: base)
+        }
+        guard !made.isEmpty else { throw TestFailure("no directory under /tmp for a server: error \(errno)") }
+        return made
+    }
+
+    /// A port of the loopback that nobody listens on now.
+    private static func freePort() throws -> Int {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        guard descriptor >= 0 else { throw TestFailure("no socket: error \(errno)") }
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let status = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
+                bind(descriptor, generic, length) == 0 ? getsockname(descriptor, generic, &length) : -1
+            }
+        }
+        guard status == 0 else { throw TestFailure("no free port on the loopback: error \(errno)") }
+        return Int(UInt16(bigEndian: address.sin_port))
+    }
+
+    /// Makes, starts and guards the server, and removes it as soon as its standard input ends. That happens when the
+    /// test process asks for it and also when it dies, so that even a crashed test leaves no server behind.
+    private static let guardianScript = #"""
+        set -eu
+        trap '' INT TERM HUP
+        binaries=$1 directory=$2 port=$3 secret=$4
+        shift 4
+        as_postgres=
+        if [ "$(id -u)" = 0 ]; then
+            as_postgres="setpriv --reuid=postgres --regid=postgres --clear-groups"
+            chown postgres: "$directory"
+            chmod 755 "$directory"
+        fi
+        pid=
+        clean_up() {
+            if [ -n "$pid" ]; then
+                kill -QUIT "$pid" || true
+                while kill -0 "$pid" 2>/dev/null; do sleep 0.02; done
+            fi
+            rm -rf "$directory"
+        }
+        trap clean_up EXIT
+        cd "$directory"
+        authentication=trust
+        if [ -n "$secret" ]; then
+            authentication=scram-sha-256
+            (umask 077; printf '%s\n' "$secret" > secret)
+            if [ -n "$as_postgres" ]; then chown postgres: secret; fi
+        fi
+        $as_postgres "$binaries/initdb" -D "$directory/data" -U postgres -A "$authentication" --no-sync \
+            --encoding=UTF8 --locale=C.UTF-8 ${secret:+--pwfile=secret} > initdb.log 2>&1 ||
+            { cat initdb.log >&2; exit 1; }
+        $as_postgres "$binaries/postgres" -D "$directory/data" -k "$directory" "$@" \
+            </dev/null > server.log 2>&1 &
+        pid=$!
+        until "$binaries/pg_isready" -q -h "$directory" -p "$port"; do
+            kill -0 "$pid" 2>/dev/null || { cat server.log >&2; exit 1; }
+            sleep 0.05
+        done
+        echo ready
+        cat >/dev/null
+        """#
+
+    private static func guardianArguments(
+        binaries: String, directory: String, port: Int, _ options: Options
+    ) -> [String] {
+        var settings = [
+            "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "60",
+            // Tests need slots and prepared transactions, as things that are bound to a database.
+            "wal_level": "logical", "max_prepared_transactions": "10", "max_wal_senders": "10",
+            "listen_addresses": options.listensOnLoopback ? "127.0.0.1" : "", "port": String(port),
+            "log_min_messages": "log", "max_wal_size": "4GB",
+        ]
+        settings.merge(options.settings) { _, wanted in wanted }
+        return ["-c", guardianScript, "guardian", binaries, directory, String(port), options.password ?? ""]
+            + settings.sorted { $0.key < $1.key }.flatMap { ["-c", "\($0.key)=\($0.value)"] }
+    }
+
+    private static func guardServer(
+        _ arguments: [String], until stopRequested: AsyncStream<Never>, whenReady: @escaping @Sendable () -> Void
+    ) async throws {
+        var options = PlatformOptions()
+        // A Ctrl-C at the terminal ends the tests, and through them the guardian; it must not end it directly.
+        options.createSession = true
+        let result = try await Subprocess.run(
+            .path("/bin/sh"), arguments: Arguments(arguments), platformOptions: options, input: .inputWriter,
+            output: .sequence, error: .string(limit: 1 << 16)
+        ) { execution in
+            for try await line in execution.standardOutput.strings() where line.hasPrefix("ready") {
+                whenReady()
+                for await _ in stopRequested {}
+                try await execution.standardInputWriter.finish()
+            }
+        }
+        guard result.terminationStatus.isSuccess else {
+            throw TestFailure("the throwaway server failed: \(result.standardError)")
+        }
+    }
+}
