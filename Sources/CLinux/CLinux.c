@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -49,6 +50,35 @@ void linux_start_writeback(int descriptor, int64_t offset, int64_t count) {
     int saved = errno;
     (void)sync_file_range(descriptor, offset, count, SYNC_FILE_RANGE_WRITE);
     errno = saved;
+}
+
+
+// A signal handler can reach nothing but what is static.
+static int termination_pipe = -1;
+
+static void on_termination(int number) {
+    int saved = errno;
+    unsigned char byte = (unsigned char)number;
+    ssize_t written = write(termination_pipe, &byte, 1);
+    (void)written;
+    errno = saved;
+}
+
+int linux_watch_termination(void) {
+    int descriptors[2];
+    if (pipe2(descriptors, O_CLOEXEC) != 0) {
+        return -1;
+    }
+    termination_pipe = descriptors[1];
+    struct sigaction action = {.sa_handler = on_termination, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (sigaction(numbers[i], &action, NULL) != 0) {
+            return -1;
+        }
+    }
+    return descriptors[0];
 }
 
 void linux_name_thread(const char *name) { (void)prctl(PR_SET_NAME, name, 0, 0, 0); }

@@ -95,6 +95,9 @@ extension Manifest {
 /// Bytes that are no manifest.
 package struct ManifestError: Error, CustomStringConvertible {
     package var problem: String
+
+    package init(problem: String) { self.problem = problem }
+
     package var description: String { problem }
 }
 

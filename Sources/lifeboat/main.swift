@@ -1,1 +1,26 @@
-print("x")
+import ArgumentParser
+import CLinux
+import Core
+import Glibc
+
+// Megabyte buffers pass between threads all day: see `linux_tune_allocator`.
+linux_tune_allocator()
+
+do {
+    let command = try Lifeboat.parseAsRoot()
+    guard let command = command as? any LifeboatCommand else {
+        throw CleanExit.helpRequest(command)
+    }
+    let run = Run(command.invocation, environment: processEnvironment(), termination: try Termination())
+    let code = await run.execute()
+    exit(code.rawValue)
+} catch let failure as any Failure {
+    Output.writeError(failure.description)
+    exit(failure.exitCode.rawValue)
+} catch {
+    // What ArgumentParser throws: help and version on standard output, a usage error on standard error.
+    let isUsageError = Lifeboat.exitCode(for: error) != .success
+    let message = Lifeboat.fullMessage(for: error)
+    if isUsageError { Output.writeError(message) } else { Output.write(message) }
+    exit(isUsageError ? Core.ExitCode.eventRefused.rawValue : 0)
+}

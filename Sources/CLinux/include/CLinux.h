@@ -23,6 +23,9 @@ int linux_rename_exclusive(const char *from, const char *to);
 /// so its failure is not reported; fsync(2) is what counts.
 void linux_start_writeback(int descriptor, int64_t offset, int64_t count);
 
+/// Makes SIGTERM, SIGINT and SIGHUP write their number, one byte, to a pipe, and returns the pipe's read end. For once.
+int linux_watch_termination(void);
+
 /// Names the calling thread, for `top -H`; 15 bytes are kept.
 void linux_name_thread(const char *name);
 

@@ -1,0 +1,275 @@
+package import Core
+import Sets
+
+/// Puts a set in the place of what stands at the destination: a verified safety backup of that first, the restore beside
+/// it, compared, and only then the exchange.
+package struct Restore: Sendable {
+    let workplace: Workplace
+    let job: RestoreJob
+
+    package init(_ job: RestoreJob, at workplace: Workplace) {
+        self.job = job
+        self.workplace = workplace
+    }
+
+    package func run() async throws -> JobResult {
+        if job.dryRun { return try await rehearse() }
+        return try await workplace.locked(for: job.requestID, waiting: job.waitForLock) { lease in
+            let phases = Phases(workplace.clock)
+            let destination = try workplace.destination(job.destination)
+            let meter = ProgressMeter(stage: "check")
+            let reader = try await phases.measure("check") { try await openSet() }
+            let plan = try await phases.measure("preflight") { try await plan(reader, at: destination, meter) }
+            if plan.summary.alreadyDone { return replay(reader) }
+
+            let (safety, staged) = try await stageBesideSafety(plan, of: destination, under: lease, phases, meter)
+            let comparison = try await compare(staged, with: reader, phases, meter)
+            let promotion = try await promote(staged, reader, safety, under: lease, phases, meter)
+            return try await finish(reader, plan, safety, comparison, promotion, phases)
+        }
+    }
+
+    // MARK: Steps
+
+    /// The set, its manifest believed and its segments there.
+    func openSet() async throws -> SetReader {
+        let catalog = workplace.catalog
+        let key = try await catalog.resolve(
+            job.key, for: job.dryRun ? .random("") : job.requestID, action: "restore", random: workplace.random)
+        await workplace.step("restore \(key)")
+        let stored = try await catalog.manifest(key)
+        guard stored.manifest.target == workplace.target else {
+            throw SetError.wrongPlace(
+                key: key.description, problem: "it is a set of target \(stored.manifest.target)")
+        }
+        return try await SetReader.open(stored, in: workplace.store, configuration: workplace.reader)
+    }
+
+    func plan(
+        _ reader: SetReader, at destination: any Engine, _ meter: ProgressMeter
+    ) async throws -> any RestorePlan {
+        await workplace.step("preflight")
+        let catalog = workplace.catalog
+        let (store, configuration) = (workplace.store, workplace.reader)
+        return try await destination.plan(
+            RestoreRequest(
+                requestID: job.requestID, setKey: reader.manifest.key, manifest: reader.manifest,
+                contents: try await reader.contents(), parts: reader, createDatabase: job.createDatabase,
+                restoreRoles: job.restoreRoles, acknowledgeDisk: job.acknowledgeDisk,
+                acknowledgeBoundObjects: job.acknowledgeBoundObjects,
+                verifiedContents: { key in
+                    try await catalog.verifiedContents(key, in: store, configuration: configuration)
+                }, meter: meter))
+    }
+
+    /// The safety backup of what stands there and the load of what is to come, side by side; where either fails the
+    /// other is ended and nothing of the staging stays.
+    private func stageBesideSafety(
+        _ plan: any RestorePlan, of destination: any Engine, under lease: Lease, _ phases: Phases,
+        _ meter: ProgressMeter
+    ) async throws -> (safety: BackupKey?, staged: any StagedRestore) {
+        let needsSafety = plan.summary.replaces != nil && job.skipSafetyBackupReason == nil
+        let safety = Guarded<BackupKey?>(nil)
+        let staged = Guarded<(any StagedRestore)?>(nil)
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                if needsSafety {
+                    group.addTask {
+                        let key = try await makeSafety(of: destination, under: lease, phases)
+                        safety.withLock { $0 = key }
+                    }
+                }
+                group.addTask {
+                    let loaded = try await load(plan, phases, meter)
+                    staged.withLock { $0 = loaded }
+                }
+                // The first to fail ends the other.
+                try await group.waitForAll()
+            }
+            guard let loaded = staged.value else { throw CancellationError() }
+            return (safety.value, loaded)
+        } catch {
+            if let loaded = staged.value { await discard(loaded) }
+            throw error
+        }
+    }
+
+    private func load(
+        _ plan: any RestorePlan, _ phases: Phases, _ meter: ProgressMeter
+    ) async throws -> any StagedRestore {
+        await workplace.step("stage")
+        return try await failing(as: .restoreFailedOriginalIntact) {
+            try await phases.measure("stage") {
+                try await workplace.watching(meter) { try await plan.stage() }
+            }
+        }
+    }
+
+    private func makeSafety(
+        of destination: any Engine, under lease: Lease, _ phases: Phases
+    ) async throws -> BackupKey {
+        await workplace.step("safety backup")
+        let meter = ProgressMeter(stage: "safety backup")
+        return try await failing(as: .restoreFailedOriginalIntact) {
+            try await phases.measure("safetyBackup") {
+                try await workplace.watching(meter) {
+                    let made = try await workplace.makeSet(
+                        of: destination, tier: .safety, requestID: job.requestID, under: lease, meter: meter)
+                    meter.begin("verify the safety backup", expected: made.stored.manifest.storedSize)
+                    let reader = try await SetReader.open(
+                        made.stored, in: workplace.store, configuration: workplace.reader)
+                    _ = try await workplace.proveIntegrity(of: reader, recompute: false, meter: meter)
+                    try await reader.add(
+                        Proof(
+                            depth: .integrity, verdict: .proven, time: workplace.clock.now(),
+                            requestID: job.requestID.description, contentsCompared: false))
+                    return made.stored.manifest.key
+                }
+            }
+        }
+    }
+
+    private func compare(
+        _ staged: any StagedRestore, with reader: SetReader, _ phases: Phases, _ meter: ProgressMeter
+    ) async throws -> ContentsComparison {
+        await workplace.step("compare")
+        meter.begin("compare", expected: reader.manifest.plainSize)
+        do {
+            let found = try await failing(as: .restoreFailedOriginalIntact) {
+                try await phases.measure("compare") {
+                    try await workplace.watching(meter) { try await staged.inspect() }
+                }
+            }
+            let comparison = ContentsComparison(recorded: try await reader.contents(), found: found)
+            guard comparison.isEqual else {
+                throw JobFailure(
+                    .restoreFailedOriginalIntact, "prove the restored copy", object: reader.manifest.key.description,
+                    cause: comparison.failures.prefix(20).joined(separator: "; "),
+                    hint: "nothing was replaced; restore another set, and keep this one for examination")
+            }
+            return comparison
+        } catch {
+            await discard(staged)
+            throw error
+        }
+    }
+
+    private func promote(
+        _ staged: any StagedRestore, _ reader: SetReader, _ safety: BackupKey?, under lease: Lease, _ phases: Phases,
+        _ meter: ProgressMeter
+    ) async throws -> Promotion {
+        await workplace.step("swap")
+        meter.begin("swap")
+        do {
+            try await lease.check()
+            return try await failing(as: .restoreFailedOriginalIntact) {
+                try await phases.measure("swap") {
+                    try await workplace.watching(meter) {
+                        try await staged.promote(
+                            RestoreMarker(
+                                requestID: job.requestID, setKey: reader.manifest.key, safetyKey: safety,
+                                time: workplace.clock.now()))
+                    }
+                }
+            }
+        } catch let failure as any Failure where failure.exitCode == .rollbackFailed {
+            // Nobody knows what stands where: a person has to look, and needs both copies.
+            throw failure
+        } catch {
+            await discard(staged)
+            throw error
+        }
+    }
+
+    private func finish(
+        _ reader: SetReader, _ plan: any RestorePlan, _ safety: BackupKey?, _ comparison: ContentsComparison,
+        _ promotion: Promotion, _ phases: Phases
+    ) async throws -> JobResult {
+        var result = result(of: reader)
+        result.verdict = .proven
+        result.proofDepth = .restore
+        result.safetyBackupKey = safety
+        result.phases = phases.all
+        result.notes = plan.summary.notes + promotion.notes + comparison.reprints
+        result.details["replaced"] = promotion.replacedName.map { .string($0) } ?? .null
+        result.details["unheldWrites"] = try await unheldWrites(plan, safety, promotion)
+        if let reason = job.skipSafetyBackupReason, plan.summary.replaces != nil {
+            result.notes.append("no safety backup was made, as asked for: \(reason)")
+        } else if plan.summary.replaces == nil {
+            result.notes.append("no safety backup was made: there was no database of this name")
+        }
+        // The restore has succeeded; a proof that cannot be kept is worth saying, not worth failing.
+        do {
+            try await reader.add(
+                Proof(
+                    depth: .restore, verdict: .proven, time: promotion.time, requestID: job.requestID.description,
+                    contentsCompared: true))
+        } catch let failure as any Failure {
+            result.notes.append("the proof was not recorded: \(failure.description)")
+        }
+        return result
+    }
+
+    /// Between the safety backup's picture and the swap somebody may have written: no set holds that, only the
+    /// database that was put aside.
+    private func unheldWrites(
+        _ plan: any RestorePlan, _ safety: BackupKey?, _ promotion: Promotion
+    ) async throws -> JSON {
+        guard plan.summary.replaces != nil else { return .null }
+        guard let safety else { return .string("everything since the last backup of the replaced database") }
+        let from = try await workplace.catalog.manifest(safety).manifest.snapshotTime
+        return .object(["from": .string(from.description), "to": .string(promotion.time.description)])
+    }
+
+    // MARK: Results
+
+    private func replay(_ reader: SetReader) -> JobResult {
+        var result = result(of: reader)
+        result.verdict = .proven
+        result.proofDepth = .restore
+        result.replayed = true
+        return result
+    }
+
+    func result(of reader: SetReader) -> JobResult {
+        var result = JobResult(action: "restore", target: workplace.target, requestID: job.requestID)
+        result.backupKey = reader.manifest.key
+        result.tier = reader.manifest.key.tier
+        result.origin = reader.origin
+        result.snapshotTime = reader.manifest.snapshotTime
+        result.storedBytes = reader.manifest.storedSize
+        result.sourceBytes = reader.manifest.plainSize
+        result.details = [
+            "tables": .exact(reader.manifest.contents.tables), "rows": .exact(reader.manifest.contents.rows),
+            "destination": .string(job.destination ?? workplace.engine.capabilities.endpoint),
+        ]
+        return result
+    }
+
+    private func discard(_ staged: any StagedRestore) async {
+        let logger = workplace.logger
+        await uncancelled {
+            do {
+                try await staged.discard()
+            } catch {
+                logger.warning(
+                    "the staged copy stays until the next restore clears it", metadata: ["why": "\(error)"])
+            }
+        }
+    }
+
+    /// Whatever goes wrong in `body` is a failed restore; only what already says how a restore ended, and an end from
+    /// outside, stays what it is.
+    private func failing<Result: Sendable>(
+        as code: ExitCode, _ body: () async throws -> Result
+    ) async throws -> Result {
+        do {
+            return try await body()
+        } catch let failure as any Failure {
+            switch failure.exitCode {
+            case .restoreFailedOriginalIntact, .restoreFailedRolledBack, .rollbackFailed, .locked: throw failure
+            default: throw JobFailure(failure, as: code)
+            }
+        }
+    }
+}

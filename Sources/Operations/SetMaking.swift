@@ -1,0 +1,68 @@
+import Core
+import Sets
+
+/// A set that has just been made.
+struct MadeSet: Sendable {
+    var stored: StoredManifest
+    var contents: Contents
+}
+
+extension Workplace {
+    /// Takes a picture of `source`, writes it and commits it as the next set of the target's chain. Under the target's
+    /// lock. Whatever ends it before the commit, no set exists and the segments are removed.
+    func makeSet(
+        of source: any Engine, tier: Tier, requestID: RequestID, under lease: Lease, meter: ProgressMeter
+    ) async throws -> MadeSet {
+        let head = try await catalog.head(in: catalog.listing())
+        let sequence = (head?.manifest.sequence ?? 0) + 1
+        meter.begin("snapshot")
+        let snapshot = try await source.snapshot(SnapshotRequest(previous: head?.manifest, meter: meter))
+        do {
+            return try await write(
+                snapshot, tier: tier, requestID: requestID, sequence: sequence, previous: head?.link, under: lease,
+                meter: meter)
+        } catch {
+            await uncancelled { await snapshot.cancel() }
+            throw error
+        }
+    }
+
+    private func write(
+        _ snapshot: any Snapshot, tier: Tier, requestID: RequestID, sequence: Int64, previous: ChainLink?,
+        under lease: Lease, meter: ProgressMeter
+    ) async throws -> MadeSet {
+        let key = BackupKey(tier: tier, timestamp: nominalTime(requestID, tier: tier, snapshot.facts.time))
+        let attempt = SetLayout.attempt(
+            sequence: sequence, requestDigest: Catalog.digest(requestID), random: random(8))
+        let writer = try await SetWriter(key: key, attempt: attempt, in: store, configuration: writer)
+        do {
+            meter.begin("dump", expected: snapshot.facts.sourceSize)
+            let contents = try await writer.write(snapshot, meter: meter)
+            meter.begin("commit")
+            try await lease.check()
+            let stored = try await writer.commit(
+                SetWriter.Closing(
+                    requestID: requestID, sequence: sequence, previous: previous, facts: snapshot.facts,
+                    contents: contents, finished: clock.now()))
+            return MadeSet(stored: stored, contents: contents)
+        } catch {
+            let logger = logger
+            await uncancelled {
+                await snapshot.cancel()
+                do {
+                    try await writer.abandon()
+                } catch let failure {
+                    logger.warning(
+                        "segments of the failed attempt stay until a later run sweeps them",
+                        metadata: ["attempt": "\(key)/\(attempt)", "why": "\(failure)"])
+                }
+            }
+            throw error
+        }
+    }
+
+    /// A set is named by its nominal time; one without, and a safety set, by its snapshot's.
+    private func nominalTime(_ requestID: RequestID, tier: Tier, _ snapshot: Timestamp) -> Timestamp {
+        if tier != .safety, case .timestamp(let nominal) = requestID { nominal } else { snapshot }
+    }
+}

@@ -1,0 +1,138 @@
+package import Core
+import Crypto
+
+/// The sets of one target, as the store lists them.
+package struct Catalog: Sendable {
+    let store: any Store
+
+    package init(_ store: any Store) { self.store = store }
+
+    /// Everything under a set's name.
+    package struct Entry: Sendable {
+        package var key: BackupKey
+        /// The set exists: its manifest does.
+        package var isCommitted = false
+        /// The names of the attempts whose objects are there, the committed one and left-over ones.
+        package var attempts: Set<String> = []
+        /// Paths of its records, in order.
+        package var records: [String] = []
+        /// The youngest object's time, by the store's clock.
+        package var modified = Timestamp(milliseconds: 0)
+        /// All objects under the name.
+        package var objects: [String] = []
+    }
+
+    package struct Listing: Sendable {
+        /// Newest nominal time first.
+        package var entries: [Entry] = []
+        /// Keys in the tiers' directories that are no part of any set.
+        package var foreign: [String] = []
+    }
+
+    /// One listing of the sets of `tiers`; nothing is read.
+    package func listing(_ tiers: [Tier] = Tier.allCases) async throws -> Listing {
+        var listing = Listing()
+        var entries: [BackupKey: Entry] = [:]
+        for tier in tiers {
+            for try await object in store.list("\(tier.rawValue)/") {
+                let pieces = object.key.split(separator: "/", omittingEmptySubsequences: false)
+                guard pieces.count >= 3, let key = BackupKey("\(pieces[0])/\(pieces[1])") else {
+                    listing.foreign.append(object.key)
+                    continue
+                }
+                entries[key, default: Entry(key: key)].add(object, below: pieces[2])
+            }
+        }
+        listing.entries = entries.values.sorted {
+            ($0.key.timestamp, $0.key.tier.rawValue) > ($1.key.timestamp, $1.key.tier.rawValue)
+        }
+        return listing
+    }
+
+    /// The set's manifest as it is stored. ``SetError/notFound(_:)`` where there is none.
+    package func manifest(_ key: BackupKey) async throws -> StoredManifest {
+        let bytes: [UInt8]
+        do {
+            bytes = try await store.read(SetLayout.manifest(key))
+        } catch is ObjectNotFound {
+            throw SetError.notFound(key.description)
+        } catch let error as ObjectTooLarge {
+            throw SetError.unreadableManifest(key: key.description, problem: "\(error)")
+        }
+        let manifest: Manifest
+        do {
+            manifest = try Manifest(storedBytes: bytes)
+        } catch {
+            throw SetError.unreadableManifest(key: key.description, problem: "\(error)")
+        }
+        guard manifest.key == key else {
+            throw SetError.wrongPlace(key: key.description, problem: "it is the manifest of \(manifest.key)")
+        }
+        return StoredManifest(manifest: manifest, sha256: Array(SHA256.hash(data: bytes)))
+    }
+
+    /// The newest set in the target's chain, found by the numbers that attempts carry in their names: one read, as
+    /// long as no attempt was left unfinished.
+    package func head(in listing: Listing) async throws -> StoredManifest? {
+        var best: StoredManifest?
+        let candidates = listing.entries.filter(\.isCommitted).sorted { $0.claimedSequence > $1.claimedSequence }
+        for entry in candidates {
+            if let best, entry.claimedSequence <= best.manifest.sequence { break }
+            let stored = try await manifest(entry.key)
+            if stored.manifest.sequence > best?.manifest.sequence ?? 0 { best = stored }
+        }
+        return best
+    }
+
+    /// The set that this very request finished before, in `tier`.
+    package func finished(_ requestID: RequestID, tier: Tier, in listing: Listing) async throws -> StoredManifest? {
+        guard requestID.isReplayable else { return nil }
+        let digest = hexText(Self.digest(requestID).prefix(8))
+        for entry in listing.entries where entry.isCommitted && entry.key.tier == tier {
+            guard entry.attempts.contains(where: { SetLayout.reading(attempt: $0)?.requestDigest == digest })
+            else { continue }
+            let stored = try await manifest(entry.key)
+            if stored.manifest.requestID == requestID.description { return stored }
+        }
+        return nil
+    }
+
+    package static func digest(_ requestID: RequestID) -> [UInt8] {
+        Array(SHA256.hash(data: Array(requestID.description.utf8)))
+    }
+
+    /// Removes what attempts left behind that ended without a set, once nothing has come to them for two days. Only
+    /// under the target's lock. Returns how many objects went.
+    package func sweepOrphans(in listing: Listing, now: Timestamp) async throws -> Int {
+        var removed = 0
+        for entry in listing.entries where !entry.isCommitted && now.seconds(since: entry.modified) > Self.orphanAge {
+            for object in entry.objects {
+                try await store.delete(object)
+                removed += 1
+            }
+        }
+        return removed
+    }
+
+    /// Seconds.
+    private static let orphanAge: Double = 48 * 3600
+}
+
+extension Catalog.Entry {
+    fileprivate init(key: BackupKey) { self.key = key }
+
+    fileprivate mutating func add(_ object: ObjectInfo, below: Substring) {
+        objects.append(object.key)
+        modified = max(modified, object.modified)
+        switch below {
+        case "manifest.json": isCommitted = object.key == SetLayout.manifest(key)
+        case "records": records.append(object.key)
+        default: attempts.insert(String(below))
+        }
+    }
+
+    /// The highest number in the chain that any attempt went for; 0 where none says.
+    fileprivate var claimedSequence: Int64 {
+        attempts.compactMap { SetLayout.reading(attempt: $0)?.sequence }.max() ?? 0
+    }
+}

@@ -1,0 +1,68 @@
+package import Core
+import Crypto
+import Envelope
+
+/// The authentication of manifests and records: an HMAC under keys derived from the set's data key, and where a
+/// signing key is configured an Ed25519 signature.
+package enum ManifestSeal {
+    package static let manifestPurpose = "lifeboat manifest mac v1"
+    package static let recordPurpose = "lifeboat record mac v1"
+
+    package static func mac(_ document: JSON, purpose: String, dataKey: SecretBytes) -> [UInt8] {
+        Array(
+            HMAC<SHA256>.authenticationCode(
+                for: document.canonicalBytes, using: deriveKey(from: dataKey, info: purpose)))
+    }
+
+    package static func isMAC(
+        _ code: [UInt8], of document: JSON, purpose: String, dataKey: SecretBytes
+    ) -> Bool {
+        HMAC<SHA256>.isValidAuthenticationCode(
+            code, authenticating: document.canonicalBytes, using: deriveKey(from: dataKey, info: purpose))
+    }
+
+    static func seal(_ manifest: inout Manifest, dataKey: SecretBytes, signer: Curve25519.Signing.PrivateKey?) throws
+    {
+        manifest.mac = mac(
+            manifest.json(includingMAC: false, includingSignature: false), purpose: manifestPurpose, dataKey: dataKey)
+        guard let signer else { return }
+        manifest.signature = Signature(
+            publicKey: Array(signer.publicKey.rawRepresentation),
+            value: Array(try signer.signature(for: manifest.json(includingSignature: false).canonicalBytes)))
+    }
+
+    static func checkMAC(_ manifest: Manifest, dataKey: SecretBytes) throws(SetError) {
+        let document = manifest.json(includingMAC: false, includingSignature: false)
+        guard isMAC(manifest.mac, of: document, purpose: manifestPurpose, dataKey: dataKey) else {
+            throw .macMismatch(key: manifest.key.description)
+        }
+    }
+
+    /// Who wrote the manifest, as far as it can be known; throws where signers are demanded and none of them did.
+    ///
+    /// Its MAC must have been checked before: that is what shows the origin where only holders of a symmetric key could
+    /// have made the set.
+    package static func origin(
+        of manifest: Manifest, trustedSigners: [[UInt8]], symmetricProviders: Set<String>
+    ) throws(SetError) -> Origin {
+        let key = manifest.key.description
+        if let signature = manifest.signature {
+            let document = manifest.json(includingSignature: false).canonicalBytes
+            guard let signer = try? Curve25519.Signing.PublicKey(rawRepresentation: signature.publicKey),
+                signer.isValidSignature(signature.value, for: document)
+            else { throw .untrusted(key: key, problem: "its signature is wrong") }
+            if trustedSigners.contains(signature.publicKey) { return .authenticated }
+        }
+        guard trustedSigners.isEmpty else {
+            throw .untrusted(
+                key: key, problem: manifest.signature == nil ? "it is not signed" : "its signer is not trusted")
+        }
+        let isClosed = manifest.encryption.dataKeys.allSatisfy {
+            symmetricProviders.contains($0.providerID) && $0.ciphertext.count == symmetricWrapLength
+        }
+        return isClosed ? .authenticated : .unauthenticated
+    }
+
+    /// A data key of 32 bytes under AES-GCM with its tag. An RSA wrap is never shorter than 256 bytes.
+    private static let symmetricWrapLength = 48
+}

@@ -1,0 +1,93 @@
+package import Core
+
+/// What was found when a set was looked at: kept beside it, create-only, authenticated like its manifest.
+package struct Proof: Equatable, Sendable {
+    package var depth: ProofDepth
+    package var verdict: Verdict
+    package var time: Timestamp
+    package var requestID: String
+    /// The contents were computed again from the bytes and found equal.
+    package var contentsCompared: Bool
+
+    package init(depth: ProofDepth, verdict: Verdict, time: Timestamp, requestID: String, contentsCompared: Bool) {
+        self.depth = depth
+        self.verdict = verdict
+        self.time = time
+        self.requestID = requestID
+        self.contentsCompared = contentsCompared
+    }
+}
+
+extension SetReader {
+    /// The set's proofs, oldest first. A record that is not what this set's key made is an error that names it.
+    package func proofs(_ paths: [String]) async throws -> [Proof] {
+        var proofs: [Proof] = []
+        for path in paths.sorted() where path.hasSuffix("-proof.json") {
+            let bytes = try await store.read(path, limit: 1 << 16)
+            do {
+                let json = try JSON(parsing: bytes)
+                guard json.canonicalBytes == bytes else {
+                    throw ManifestError(problem: "it is not in canonical form")
+                }
+                proofs.append(try proof(json))
+            } catch {
+                throw SetError.damagedRecord(path: path, problem: "\(error)")
+            }
+        }
+        return proofs
+    }
+
+    /// Adds a proof after those that are there.
+    package func add(_ proof: Proof) async throws {
+        var taken: [String] = []
+        for try await object in store.list(SetLayout.directory(manifest.key) + "records/") {
+            taken.append(object.key)
+        }
+        var number = taken.count + 1
+        var document = members(of: proof)
+        let mac = ManifestSeal.mac(.object(document), purpose: ManifestSeal.recordPurpose, dataKey: dataKey)
+        document["mac"] = .string(hexText(mac))
+        let bytes = JSON.object(document).canonicalBytes
+        while true {
+            do {
+                try await store.put(
+                    SetLayout.record(manifest.key, number: number, kind: "proof"), bytes, createOnly: true)
+                return
+            } catch let conflict as StoreConflict {
+                // Another run added one between the listing and now.
+                guard number < taken.count + 100 else { throw conflict }
+                number += 1
+            }
+        }
+    }
+
+    private func members(of proof: Proof) -> [String: JSON] {
+        [
+            "format": .integer(1), "kind": .string("proof"), "key": .string(manifest.key.description),
+            "manifestSHA256": .string(hexText(stored.sha256)), "depth": .string(proof.depth.rawValue),
+            "verdict": .string(proof.verdict.rawValue), "time": .string(proof.time.description),
+            "requestId": .string(proof.requestID), "contentsCompared": .bool(proof.contentsCompared),
+        ]
+    }
+
+    private func proof(_ json: JSON) throws(JSONFieldError) -> Proof {
+        var fields = try JSONFields(json, path: "")
+        guard let depth = ProofDepth(rawValue: try fields.string("depth")) else {
+            throw fields.error("depth", "is none that is known")
+        }
+        guard let verdict = Verdict(rawValue: try fields.string("verdict")) else {
+            throw fields.error("verdict", "is none that is known")
+        }
+        let proof = Proof(
+            depth: depth, verdict: verdict, time: try fields.timestamp("time"),
+            requestID: try fields.string("requestId"), contentsCompared: try fields.bool("contentsCompared"))
+        let mac = try fields.hex("mac", count: 32)
+        var document = members(of: proof)
+        guard
+            ManifestSeal.isMAC(mac, of: .object(document), purpose: ManifestSeal.recordPurpose, dataKey: dataKey)
+        else { throw fields.error("mac", "does not match: the record was changed or is another set's") }
+        document["mac"] = .string(hexText(mac))
+        guard json == .object(document) else { throw fields.error("kind", "stands beside members it does not know") }
+        return proof
+    }
+}

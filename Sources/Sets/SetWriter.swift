@@ -1,0 +1,184 @@
+package import Core
+package import Crypto
+import Envelope
+package import Streams
+
+/// How sets of a target are made.
+package struct SetWriterConfiguration: Sendable {
+    package var target: String
+    package var engine: String
+    package var recipients: [any KeyProvider]
+    package var signer: Curve25519.Signing.PrivateKey?
+    package var compression: Compression
+    /// Parts written at once.
+    package var parallelJobs: Int
+    /// Bytes a second read from the source; `nil` for as fast as it goes.
+    package var rateLimit: Int64?
+    /// Days for the daily tier, where they are not the usual ones.
+    package var dailyRetentionDays: Int?
+    package var random: RandomBytes
+    package var clock: BlockingClock
+
+    package init(
+        target: String, engine: String, recipients: [any KeyProvider], signer: Curve25519.Signing.PrivateKey?,
+        compression: Compression, parallelJobs: Int, rateLimit: Int64?, dailyRetentionDays: Int?,
+        random: @escaping RandomBytes, clock: BlockingClock
+    ) {
+        self.target = target
+        self.engine = engine
+        self.recipients = recipients
+        self.signer = signer
+        self.compression = compression
+        self.parallelJobs = parallelJobs
+        self.rateLimit = rateLimit
+        self.dailyRetentionDays = dailyRetentionDays
+        self.random = random
+        self.clock = clock
+    }
+}
+
+/// Makes one set: parts in, then the manifest that makes it exist. Until ``commit(_:)`` there is no set, whatever
+/// happens.
+package final class SetWriter: Sendable {
+    package let key: BackupKey
+    package let attempt: String
+    private let store: any Store
+    private let configuration: SetWriterConfiguration
+    private let context: [String: String]
+    private let dataKey: SecretBytes
+    private let dataKeys: [EncryptedDataKey]
+    private let written = Guarded<[StoredPart]>([])
+
+    /// Makes a fresh data key and wraps it for every recipient; each of them must be able to.
+    package init(
+        key: BackupKey, attempt: String, in store: any Store, configuration: SetWriterConfiguration
+    ) async throws {
+        self.key = key
+        self.attempt = attempt
+        self.store = store
+        self.configuration = configuration
+        context = [
+            "lifeboat-set": key.description, "lifeboat-target": configuration.target,
+            "lifeboat-format": String(Manifest.formatVersion),
+        ]
+        var fresh = configuration.random(32)
+        dataKey = SecretBytes(wiping: &fresh)
+        dataKeys = try await sealDataKey(dataKey, for: configuration.recipients, context: context)
+    }
+
+    /// Writes every part that `snapshot` gives, a few at once, and waits for its verdict on itself.
+    package func write(_ snapshot: any Snapshot, meter: ProgressMeter) async throws -> Contents {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            var running = 0
+            for try await part in snapshot.parts {
+                if running >= configuration.parallelJobs {
+                    try await group.next()
+                    running -= 1
+                }
+                group.addTask { try await self.write(part, meter: meter) }
+                running += 1
+            }
+            try await group.waitForAll()
+        }
+        let contents = try await snapshot.finish()
+        try await write(
+            Part(name: Self.contentsPart, source: MemorySource(contents.json.canonicalBytes)), meter: nil)
+        return contents
+    }
+
+    package static let contentsPart = "contents.json"
+
+    /// Streams one part into its segments.
+    private func write(_ part: Part, meter: ProgressMeter?) async throws {
+        var source = part.source
+        if let limit = configuration.rateLimit {
+            source = RateLimitedSource(source, bytesPerSecond: limit, clock: configuration.clock)
+        }
+        if let meter { source = MeteredSource(source, meter: meter) }
+        let cursor = PlainCursor(source)
+        var segments: [Segment] = []
+        repeat {
+            segments.append(try await writeSegment(part.name, number: segments.count + 1, from: cursor))
+        } while !cursor.isAtEnd
+        written.withLock { [segments] in $0.append(StoredPart(name: part.name, segments: segments)) }
+    }
+
+    private func writeSegment(_ part: String, number: Int, from cursor: PlainCursor) async throws -> Segment {
+        let path = SetLayout.segment(
+            attempt: attempt, part: part, number: number, compression: configuration.compression.algorithm)
+        let messageID = configuration.random(32)
+        let message = try MessageWriter(
+            dataKey: dataKey,
+            parameters: MessageParameters(messageID: messageID, context: context, dataKeys: dataKeys)
+        )
+        let before = cursor.consumed
+        let sealed = SealedSegment(
+            cursor, compressor: try configuration.compression.makeCompressor(), writer: message,
+            limit: store.capabilities.largestObject)
+        // The store's writes stand in its own thread, never in the one that seals.
+        let stored = DigestingSource(try PrefetchedSource(sealed, depth: 4, name: "seal"))
+        _ = try await store.put(
+            SetLayout.directory(key) + path, from: stored, options: PutOptions(createOnly: true))
+        return Segment(
+            path: path, messageID: messageID, plainSize: cursor.consumed - before, storedSize: stored.count,
+            storedSHA256: stored.sha256)
+    }
+
+    /// What a commit needs beside the parts.
+    package struct Closing: Sendable {
+        package var requestID: RequestID
+        package var sequence: Int64
+        package var previous: ChainLink?
+        package var facts: SnapshotFacts
+        package var contents: Contents
+        package var finished: Timestamp
+
+        package init(
+            requestID: RequestID, sequence: Int64, previous: ChainLink?, facts: SnapshotFacts, contents: Contents,
+            finished: Timestamp
+        ) {
+            self.requestID = requestID
+            self.sequence = sequence
+            self.previous = previous
+            self.facts = facts
+            self.contents = contents
+            self.finished = finished
+        }
+    }
+
+    /// Writes the manifest, create-only: from here on the set exists.
+    package func commit(_ closing: Closing) async throws -> StoredManifest {
+        var manifest = Manifest(
+            key: key, target: configuration.target, engine: configuration.engine,
+            requestID: closing.requestID.description, attempt: attempt, snapshotTime: closing.facts.time,
+            finishedTime: closing.finished, sequence: closing.sequence, previous: closing.previous,
+            details: closing.facts.details, exceptions: closing.facts.exceptions,
+            sourceSize: closing.facts.sourceSize, compression: configuration.compression,
+            parts: written.value.sorted { $0.name < $1.name },
+            contents: ContentsSummary(tables: Int64(closing.contents.tables), rows: closing.contents.rows),
+            encryption: EncryptionInfo(
+                algorithm: EncryptionInfo.messageAlgorithm, context: context, dataKeys: dataKeys),
+            retention: Retention(retainUntil: retainUntil(closing.facts.time)))
+        try ManifestSeal.seal(&manifest, dataKey: dataKey, signer: configuration.signer)
+        let bytes = manifest.json().canonicalBytes
+        do {
+            try await store.put(SetLayout.manifest(key), bytes, createOnly: true)
+        } catch is StoreConflict {
+            throw SetError.taken(key: key.description)
+        }
+        return StoredManifest(manifest: manifest, sha256: Array(SHA256.hash(data: bytes)))
+    }
+
+    /// Removes the segments of a set that will not be. What cannot be removed is found and swept by a later run.
+    package func abandon() async throws {
+        for try await object in store.list(SetLayout.attemptDirectory(key, attempt: attempt)) {
+            try await store.delete(object.key)
+        }
+    }
+
+    private func retainUntil(_ time: Timestamp) -> Timestamp? {
+        let days =
+            key.tier == .daily ? configuration.dailyRetentionDays ?? key.tier.retentionDays : key.tier.retentionDays
+        return days.map { time.adding(seconds: Int64($0) * 86400) }
+    }
+}

@@ -1,0 +1,194 @@
+import ArgumentParser
+import Core
+
+/// What the command line asks for, before anything is read.
+enum Invocation: Sendable {
+    /// An event from a file, the environment or standard input.
+    case event(file: String?)
+    /// A subcommand: the same fields an event would have.
+    case fields([String: JSON])
+    case checkConfiguration
+    case encrypt(file: String, output: String?)
+    case decrypt(file: String, output: String?)
+}
+
+/// A command that only says what is to be done; doing it is ``Run``'s.
+protocol LifeboatCommand: ParsableCommand {
+    var invocation: Invocation { get }
+}
+
+struct Lifeboat: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lifeboat",
+        abstract: "Backups that are proven restorable: one event in, one backup, verify or restore, one result out.",
+        discussion: """
+            Without a subcommand the event is read from --event, the variable BACKUP_EVENT, the variables backupType, \
+            backupKey and so on, or standard input. The result is one JSON object on standard output.
+            """,
+        version: programVersion,
+        subcommands: [
+            BackupCommand.self, VerifyCommand.self, RestoreCommand.self, ListCommand.self, ConfigCommand.self,
+            EncryptCommand.self, DecryptCommand.self,
+        ])
+
+    @Option(name: .long, help: ArgumentHelp("A file that holds the event.", valueName: "file"))
+    var event: String?
+
+    var invocation: Invocation { .event(file: event) }
+}
+
+/// What every job can say.
+struct CommonOptions: ParsableArguments {
+    @Option(name: .long, help: "The configured target; may be left out where there is one.")
+    var target: String?
+
+    @Option(name: .long, help: "The nominal time, as 2025-01-15T07:00:00Z: names the set, and makes a run repeatable.")
+    var timestamp: String?
+
+    @Flag(name: .long, help: "Check everything, change nothing.")
+    var dryRun = false
+
+    func fields(_ action: String, _ more: [String: JSON?]) -> Invocation {
+        var fields = more.compactMapValues { $0 }
+        fields["action"] = .string(action)
+        if let target { fields["target"] = .string(target) }
+        if let timestamp { fields["timestamp"] = .string(timestamp) }
+        if dryRun { fields["dryRun"] = .bool(true) }
+        return .fields(fields)
+    }
+}
+
+struct BackupCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(commandName: "backup", abstract: "Make a backup set.")
+
+    @Option(name: .long, help: "hourly, daily, weekly, monthly, annual or manual.")
+    var type = "manual"
+
+    @OptionGroup var common: CommonOptions
+
+    var invocation: Invocation { common.fields("backup", ["backupType": .string(type)]) }
+}
+
+struct VerifyCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify", abstract: "Read a set back and say whether it can be relied on.")
+
+    @Argument(help: "daily/backup-…, latest, daily/latest, daily/2025-01-15; without it a recent set is drawn.")
+    var key: String?
+
+    @Flag(name: .long, help: "Also compute the contents again from the dump's rows and compare them.")
+    var contents = false
+
+    @OptionGroup var common: CommonOptions
+
+    var invocation: Invocation {
+        common.fields(
+            "verify", ["backupKey": key.map { .string($0) }, "recomputeContents": contents ? .bool(true) : nil])
+    }
+}
+
+struct RestoreCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "restore",
+        abstract: "Put a set in the place of a database, after a verified safety backup of what stands there.")
+
+    @Argument(help: "daily/backup-…, latest, daily/latest, daily/2025-01-15.")
+    var key: String
+
+    @Option(name: .long, help: "Must be exactly YES_I_WANT_TO_RESTORE.")
+    var confirm: String?
+
+    @Option(name: .long, help: "A configured destination or a database's name; without it the source's own database.")
+    var to: String?
+
+    @Flag(name: .long, help: "Make the database where there is none of this name.")
+    var createDatabase = false
+
+    @Option(name: .long, help: "I_ACCEPT_NO_SAFETY_BACKUP, with --reason: for a database that cannot be dumped.")
+    var skipSafetyBackup: String?
+
+    @Option(name: .long, help: "Why no safety backup is made.")
+    var reason: String?
+
+    @Option(name: .long, help: "Seconds to wait for another run's lock.")
+    var waitForLock: Int?
+
+    @Option(name: .long, help: "missing: make missing roles without any power; full: as the set has them.")
+    var restoreRoles: String?
+
+    @Flag(name: .long, help: "I know that the disk suffices where it cannot be measured.")
+    var acknowledgeDisk = false
+
+    @Flag(name: .long, help: "I accept that slots and subscriptions of the replaced database are lost.")
+    var acknowledgeBoundObjects = false
+
+    @OptionGroup var common: CommonOptions
+
+    var invocation: Invocation {
+        common.fields(
+            "restore",
+            [
+                "backupKey": .string(key), "CONFIRM_RESTORE": confirm.map { .string($0) },
+                "targetDatabase": to.map { .string($0) }, "createDatabase": createDatabase ? .bool(true) : nil,
+                "skipSafetyBackup": skipSafetyBackup.map { .string($0) }, "reason": reason.map { .string($0) },
+                "waitForLock": waitForLock.map { .exact(Int64($0)) },
+                "restoreRoles": restoreRoles.map { .string($0) },
+                "acknowledgeDisk": acknowledgeDisk ? .bool(true) : nil,
+                "acknowledgeBoundObjects": acknowledgeBoundObjects ? .bool(true) : nil,
+            ])
+    }
+}
+
+struct ListCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List the sets, newest first.")
+
+    @Option(name: .long, help: "Only this tier.")
+    var tier: String?
+
+    @Option(name: .long, help: "At most so many.")
+    var limit: Int?
+
+    @OptionGroup var common: CommonOptions
+
+    var invocation: Invocation {
+        common.fields("list", ["tier": tier.map { .string($0) }, "limit": limit.map { .exact(Int64($0)) }])
+    }
+}
+
+struct ConfigCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "config", abstract: "Look at the configuration.", subcommands: [CheckCommand.self])
+}
+
+struct CheckCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check", abstract: "Check the configuration and print what is in force, secrets masked.")
+
+    var invocation: Invocation { .checkConfiguration }
+}
+
+struct EncryptCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "encrypt", abstract: "Encrypt one file for the configured recipients, beside it.")
+
+    @Argument(help: "The file.")
+    var file: String
+
+    @Option(name: .shortAndLong, help: "Where to; FILE.encrypted where it is left out.")
+    var output: String?
+
+    var invocation: Invocation { .encrypt(file: file, output: output) }
+}
+
+struct DecryptCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "decrypt", abstract: "Decrypt one file with the configured identities, beside it.")
+
+    @Argument(help: "The file; its name ends in .encrypted, or --output says where to.")
+    var file: String
+
+    @Option(name: .shortAndLong, help: "Where to; FILE without .encrypted where it is left out.")
+    var output: String?
+
+    var invocation: Invocation { .decrypt(file: file, output: output) }
+}
