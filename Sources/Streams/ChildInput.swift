@@ -14,19 +14,20 @@ package func feedChild(_ command: ChildCommand, from source: any ByteSource, met
     let isCancelled = Guarded(false)
     try await withTaskCancellationHandler {
         try await onThread("feed") {
-            defer { close(pipe.writeEnd) }
-            do {
+            let pumped = Result {
                 try Feed(descriptor: pipe.writeEnd, isCancelled: isCancelled, meter: meter).pump(source)
-            } catch {
-                source.cancel()
-                if !(error is BrokenPipe) { child.terminate() }
-                let ending = Result { try child.waitUntilExit() }
-                guard error is BrokenPipe else { throw error }
-                try ending.get()
-                throw ChildFailure(label: command.label, ending: .closedInput, errorTail: [])
             }
+            guard case .failure(let error) = pumped else {
+                close(pipe.writeEnd)
+                return try child.waitUntilExit()
+            }
+            source.cancel()
+            if !(error is BrokenPipe) { child.terminate() }
+            let ending = Result { try child.waitUntilExit() }
             close(pipe.writeEnd)
-            try child.waitUntilExit()
+            guard error is BrokenPipe else { throw error }
+            try ending.get()
+            throw ChildFailure(label: command.label, ending: .closedInput, errorTail: [])
         }
     } onCancel: {
         isCancelled.withLock { $0 = true }

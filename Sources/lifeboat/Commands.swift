@@ -42,7 +42,8 @@ struct CommonOptions: ParsableArguments {
     @Option(name: .long, help: "The configured target; may be left out where there is one.")
     var target: String?
 
-    @Option(name: .long, help: "The nominal time, as 2025-01-15T07:00:00Z: names the set, and makes a run repeatable.")
+    @Option(
+        name: .long, help: "The nominal time, as 2025-01-15T07:00:00Z: names the set, and makes a run repeatable.")
     var timestamp: String?
 
     @Flag(name: .long, help: "Check everything, change nothing.")

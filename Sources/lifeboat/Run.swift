@@ -124,7 +124,8 @@ struct Run: Sendable {
                 failure: failure(of: error))
             result.tier = job.tier
             if result.exitCode == .verificationFailed { result.verdict = .failed }
-            logger.error("\(result.failure?.description ?? "failed")", metadata: ["hint": "\(result.failure?.hint ?? "")"])
+            logger.error(
+                "\(result.failure?.description ?? "failed")", metadata: ["hint": "\(result.failure?.hint ?? "")"])
             return result
         }
     }
@@ -160,7 +161,8 @@ struct Run: Sendable {
                 hint: "run it again: what was begun is cleaned up, and what was finished is found")
         }
         return JobFailure(
-            .source, "go on", cause: "\(type(of: error)): \(error)", hint: "report this with the log; it has no better words")
+            .source, "go on", cause: "\(type(of: error)): \(error)",
+            hint: "report this with the log; it has no better words")
     }
 }
 
