@@ -17,9 +17,11 @@ func library(_ name: String, path: String, _ dependencies: [Target.Dependency]) 
     .target(name: name, dependencies: dependencies, path: "Sources/\(path)", swiftSettings: settings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
+func tests(
+    _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = [], resources: [Resource] = []
+) -> Target {
     .testTarget(
-        name: name, dependencies: dependencies, path: "Tests/\(name)", resources: resources,
+        name: name, dependencies: dependencies, path: "Tests/\(name)", exclude: exclude, resources: resources,
         swiftSettings: settings)
 }
 
@@ -62,7 +64,7 @@ let package = Package(
         library("LocalKeyring", path: "Keyrings/Local", ["Core", crypto]),
         library(
             "RSAKeyring", path: "Keyrings/RSA",
-            ["Core", crypto, .product(name: "CryptoExtras", package: "swift-crypto")]),
+            ["Core", "LocalKeyring", crypto, .product(name: "CryptoExtras", package: "swift-crypto")]),
         library("FileSystemStore", path: "Stores/FileSystem", ["Core", "CLinux"]),
         library("MetricsReporter", path: "Reporting/Metrics", ["Core", "CLinux"]),
         library("ProgressReporter", path: "Reporting/Progress", ["Core", log]),
@@ -86,7 +88,8 @@ let package = Package(
         tests("EventsTests", ["Core", "Events", "TestSupport"]),
         tests("StreamsTests", ["Core", "Streams", "TestSupport"]),
         tests(
-            "EnvelopeTests", ["Core", "Envelope", "LocalKeyring", "RSAKeyring", "TestSupport", crypto]),
+            "EnvelopeTests", ["Core", "Envelope", "LocalKeyring", "RSAKeyring", "TestSupport", crypto],
+            exclude: ["Fixtures", "Python"]),
         tests("StoreTests", ["Core", "FileSystemStore", "TestSupport", crypto]),
         tests("SetsTests", ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "TestSupport", crypto]),
         tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "TestSupport", crypto]),

@@ -1,0 +1,69 @@
+package import Core
+
+/// Wraps `dataKey` for each of `recipients` under `context`, in their order.
+///
+/// Every recipient has to succeed: a set that one of them cannot open is not the set that was asked for. Throws
+/// ``EnvelopeError/noRecipients`` and ``EnvelopeError/recipientFailed(name:reason:hint:)``, which names the one that
+/// failed; may be repeated.
+package func sealDataKey(
+    _ dataKey: SecretBytes, for recipients: [any KeyProvider], context: [String: String]
+) async throws -> [EncryptedDataKey] {
+    guard !recipients.isEmpty else { throw EnvelopeError.noRecipients }
+    var wrapped: [EncryptedDataKey] = []
+    for recipient in recipients {
+        let name = recipient.capabilities.name
+        guard recipient.capabilities.canWrap else {
+            throw EnvelopeError.recipientFailed(
+                name: name, reason: "this key cannot seal", hint: "name another key in BACKUP_RECIPIENTS")
+        }
+        do {
+            wrapped.append(try await recipient.wrap(dataKey, context: context))
+        } catch let error as CancellationError {
+            throw error
+        } catch let error as any Failure {
+            throw EnvelopeError.recipientFailed(name: name, reason: error.cause, hint: error.hint)
+        } catch {
+            // What a stranger's error says may hold anything; its kind may not.
+            throw EnvelopeError.recipientFailed(
+                name: name, reason: "it failed with \(type(of: error))", hint: "check the key, and run again")
+        }
+    }
+    return wrapped
+}
+
+/// Opens the first of `dataKeys` that one of `identities` can open.
+///
+/// Throws ``EnvelopeError/noKeyOpens(_:recipients:)`` with each identity's reason where none does. That the key is
+/// the right one shows in ``MessageReader/init(header:dataKey:)``.
+package func openDataKey(
+    _ dataKeys: [EncryptedDataKey], context: [String: String], with identities: [any KeyProvider]
+) async throws -> SecretBytes {
+    var refusals: [KeyRefusal] = []
+    for identity in identities {
+        let name = identity.capabilities.name
+        guard identity.capabilities.canUnwrap else {
+            refusals.append(KeyRefusal(key: name, reason: .sealsOnly))
+            continue
+        }
+        var reason = KeyRefusal.Reason.notAddressed
+        for wrapped in dataKeys {
+            do {
+                guard let dataKey = try await identity.unwrap(wrapped, context: context) else { continue }
+                guard dataKey.count == Format.dataKeyLength else {
+                    reason = .failed("what it opens has \(dataKey.count) bytes and is no data key")
+                    continue
+                }
+                return dataKey
+            } catch let error as CancellationError {
+                throw error
+            } catch let error as any Failure {
+                reason = .failed(error.cause)
+            } catch {
+                reason = .failed("it failed with \(type(of: error))")
+            }
+        }
+        refusals.append(KeyRefusal(key: name, reason: reason))
+    }
+    // A header may name thousands of recipients; a message to a person, a few.
+    throw EnvelopeError.noKeyOpens(refusals, recipients: dataKeys.prefix(8).map(\.recipientName))
+}
