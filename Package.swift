@@ -34,6 +34,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
     ],
     targets: [
@@ -49,7 +50,10 @@ let package = Package(
         library("Core", path: "Core", ["CLinux", log]),
         library(
             "Events", path: "Events",
-            ["Core", .product(name: "Configuration", package: "swift-configuration")]),
+            [
+                "Core", .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Yams", package: "Yams"),
+            ]),
         library(
             "Streams", path: "Streams",
             [

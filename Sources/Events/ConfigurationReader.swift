@@ -1,0 +1,176 @@
+import Core
+
+/// Reads the configuration out of the environment and, where `LIFEBOAT_CONFIG` names one, a YAML file.
+///
+/// `docs/configuration.md` lists every variable and key. Nothing is opened here but through `readFile`.
+package struct ConfigurationReader {
+    private let environment: [String: String]
+    private let readFile: (String) throws -> [UInt8]
+
+    /// `readFile` gives the bytes of the file at a path: the configuration, and secrets that are mounted as files.
+    /// Its errors' descriptions are shown, so they must name no content.
+    package init(environment: [String: String], readFile: @escaping (_ path: String) throws -> [UInt8]) {
+        self.environment = environment
+        self.readFile = readFile
+    }
+
+    package func read() throws(ConfigurationError) -> (settings: Settings, summary: ConfigurationSummary) {
+        let file = try configurationFile()
+        var values = ConfigurationValues(environment: environment, file: file, readFile: readFile)
+        try VariableNames.check(values.variableNames)
+        let debug = try flag("DEBUG", &values)
+        let dryRun = try flag("DRY_RUN", &values)
+        let runID = try runID(&values)
+        try checkEngine(&values)
+        let destinations = try destinations(&values, file)
+        var targets: [TargetSettings] = []
+        if let own = try environmentTarget(&values, destinations, file) { targets.append(own) }
+        for name in file?.targets ?? [] {
+            targets.append(try fileTarget(name, &values, destinations))
+        }
+        guard !targets.isEmpty else {
+            throw ConfigurationError(
+                "POSTGRES_HOST", "there is nothing to back up: no source is configured",
+                hint: "set POSTGRES_HOST, POSTGRES_DB and POSTGRES_USER, or POSTGRES_URL, or name a file with targets "
+                    + "in LIFEBOAT_CONFIG")
+        }
+        try refuseOverlap(targets)
+        targets.sort { $0.name < $1.name }
+        return (Settings(targets: targets, debug: debug, dryRun: dryRun, runID: runID), values.summary)
+    }
+
+    private func configurationFile() throws(ConfigurationError) -> ConfigurationFile? {
+        guard let path = environment["LIFEBOAT_CONFIG"], !path.isEmpty else { return nil }
+        let bytes: [UInt8]
+        do {
+            bytes = try readFile(path)
+        } catch {
+            throw ConfigurationError(
+                "LIFEBOAT_CONFIG", "the file \(shown(path)) cannot be read: \(error)",
+                hint: "check that it is mounted and that this user may read it")
+        }
+        return try ConfigurationFile(name: path, bytes: bytes)
+    }
+
+    // MARK: For the whole program
+
+    private func flag(_ name: String, _ values: inout ConfigurationValues) throws(ConfigurationError) -> Bool {
+        guard let found = values.variable(name) else { return false }
+        return try Self.flag(found)
+    }
+
+    static func flag(_ found: ConfigurationValues.Found) throws(ConfigurationError) -> Bool {
+        switch found.text {
+        case "1", "true": return true
+        case "0", "false": return false
+        default:
+            throw ConfigurationError(found.name, "it is neither on nor off", hint: "write 1 or 0")
+        }
+    }
+
+    private func runID(_ values: inout ConfigurationValues) throws(ConfigurationError) -> String? {
+        guard let found = values.variable("LIFEBOAT_RUN_ID") else { return nil }
+        guard found.text.utf8.count <= 128, found.text.utf8.allSatisfy({ (0x21..<0x7F).contains($0) }) else {
+            throw ConfigurationError(
+                found.name, "it is no identity of a run",
+                hint: "the UID of the Kubernetes Job: up to 128 visible ASCII characters")
+        }
+        return found.text
+    }
+
+    /// `BACKUP_ENGINE` says what kind the environment's source is.
+    private func checkEngine(_ values: inout ConfigurationValues) throws(ConfigurationError) {
+        guard let found = values.variable("BACKUP_ENGINE") else { return }
+        try Self.checkEngine(found)
+    }
+
+    private static func checkEngine(_ found: ConfigurationValues.Found) throws(ConfigurationError) {
+        guard found.text != "postgres" else { return }
+        let isLater = NotInThisVersion.engines.contains(found.text)
+        throw ConfigurationError(
+            found.name, isLater ? "this engine is not in this version yet" : "no such engine is known",
+            hint: "write postgres, or leave it out")
+    }
+
+    // MARK: Targets
+
+    private func environmentTarget(
+        _ values: inout ConfigurationValues, _ destinations: [String: PostgresSettings], _ file: ConfigurationFile?
+    ) throws(ConfigurationError) -> TargetSettings? {
+        let given = values.variable("BACKUP_TARGET")
+        guard values.variableNames.contains(where: PostgresSourceReader.marks.contains) else {
+            if let given {
+                throw ConfigurationError(
+                    given.name, "it names the environment's target, and no source is set there",
+                    hint: "set POSTGRES_HOST, POSTGRES_DB and POSTGRES_USER; an event chooses with its field target")
+            }
+            return nil
+        }
+        let name = given?.text ?? "default"
+        guard TargetName.isValid(name) else { throw TargetName.refusal("BACKUP_TARGET") }
+        if file?.targets.contains(name) == true {
+            throw ConfigurationError(
+                given?.name ?? "POSTGRES_HOST", "the environment's target has the name of targets.\(name) in the file",
+                hint: "give it another name with BACKUP_TARGET, or take its POSTGRES_… variables away")
+        }
+        let unverified = try TargetReader.allowsUnverifiedTLS(&values, target: nil)
+        let source = try PostgresSourceReader.environment(&values, allowsUnverifiedTLS: unverified)
+        var reader = TargetReader(values: values, name: name, isOfFile: false)
+        let target = try reader.target(source: .postgres(source), keyPrefix: "", destinations: destinations)
+        values = reader.values
+        return target
+    }
+
+    private func fileTarget(
+        _ name: String, _ values: inout ConfigurationValues, _ destinations: [String: PostgresSettings]
+    ) throws(ConfigurationError) -> TargetSettings {
+        let path = ["targets", name]
+        if let engine = values.entry(path + ["engine"]) { try Self.checkEngine(engine) }
+        let unverified = try TargetReader.allowsUnverifiedTLS(&values, target: name)
+        let source = try PostgresSourceReader.file(
+            &values, path: path + ["source"], allowsUnverifiedTLS: unverified)
+        var prefix = name
+        if let found = values.entry(path + ["keyPrefix"]) { prefix = try TargetReader.keyPrefix(found) }
+        var reader = TargetReader(values: values, name: name, isOfFile: true)
+        let target = try reader.target(source: .postgres(source), keyPrefix: prefix, destinations: destinations)
+        values = reader.values
+        return target
+    }
+
+    private func destinations(
+        _ values: inout ConfigurationValues, _ file: ConfigurationFile?
+    ) throws(ConfigurationError) -> [String: PostgresSettings] {
+        let unverified = try TargetReader.allowsUnverifiedTLS(&values, target: nil)
+        var result: [String: PostgresSettings] = [:]
+        for name in file?.destinations ?? [] {
+            result[name] = try PostgresSourceReader.file(
+                &values, path: ["destinations", name], allowsUnverifiedTLS: unverified)
+        }
+        for variable in try VariableNames.destinations(values.variableNames) {
+            guard let found = try values.secretVariable(variable) else { continue }
+            let name = variable.dropFirst(SecretVariables.destinationPrefix.count).lowercased()
+            guard TargetName.isValid(name) else { throw TargetName.refusal(variable) }
+            guard result[name] == nil else {
+                throw ConfigurationError(
+                    variable, "destinations.\(name) in the file has the same name",
+                    hint: "say it in one of the two places")
+            }
+            result[name] = try PostgresSourceReader.connectionString(
+                found, &values, allowsUnverifiedTLS: unverified)
+        }
+        return result
+    }
+
+    /// Two targets under one prefix would take each other's sets and locks for their own.
+    private func refuseOverlap(_ targets: [TargetSettings]) throws(ConfigurationError) {
+        for (index, target) in targets.enumerated() {
+            for other in targets[..<index]
+            where other.store == target.store && other.keyPrefix == target.keyPrefix {
+                throw ConfigurationError(
+                    "targets.\(target.name).keyPrefix",
+                    "the targets \(other.name) and \(target.name) have the same store and prefix",
+                    hint: "give each a keyPrefix or a store of its own")
+            }
+        }
+    }
+}

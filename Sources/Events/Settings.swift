@@ -1,0 +1,126 @@
+package import Core
+
+/// Everything the configuration says, checked. Made by ``ConfigurationReader``, taken apart by `lifeboat`, which
+/// hands each part of the program only what concerns it.
+package struct Settings: Equatable, Sendable {
+    /// Sorted by name, never empty.
+    package var targets: [TargetSettings]
+    /// `DEBUG`.
+    package var debug: Bool
+    /// `DRY_RUN`: every job only plans.
+    package var dryRun: Bool
+    /// `LIFEBOAT_RUN_ID`.
+    package var runID: String?
+
+    package init(targets: [TargetSettings], debug: Bool, dryRun: Bool, runID: String?) {
+        self.targets = targets
+        self.debug = debug
+        self.dryRun = dryRun
+        self.runID = runID
+    }
+}
+
+/// One source with the place its sets are kept in and the rules for them.
+package struct TargetSettings: Equatable, Sendable {
+    /// Letters, digits, `-` and `_`; in metrics, manifests and events.
+    package var name: String
+    package var source: SourceSettings
+    package var store: StoreLocation
+    /// What stands before the target's keys in the store, without slashes at its ends; empty for the environment's
+    /// one target.
+    package var keyPrefix: String
+    /// Never empty: there is no backup in clear.
+    package var recipients: [KeySpecification]
+    /// What verify and restore open with.
+    package var identities: [KeySpecification]
+    package var compression: Compression
+    /// Parts and pieces in flight, 1 to 64.
+    package var parallelJobs: Int
+    /// For the daily tier; `nil` for ``Tier/retentionDays``.
+    package var retentionDays: Int?
+    package var metricsDirectory: String?
+    package var metricsPrefix: String
+    /// Seconds without progress after which a job is ended.
+    package var stallTimeout: Int
+    /// Bytes per second read from the source; `nil` for as fast as it goes.
+    package var rateLimit: Int64?
+    /// Seconds a lock holds without being renewed.
+    package var lockLease: Int
+    /// Ed25519, as PEM.
+    package var signingKey: Secret?
+    /// Ed25519 public keys, 64 hexadecimal digits each, in lower case. Where there are any, unsigned sets are refused.
+    package var trustedSigners: [String]
+    /// Where restores may go beside the source, by name.
+    package var destinations: [String: PostgresSettings]
+    /// Checks that were switched off by name and would have failed; each manifest records them.
+    package var exceptions: [String]
+}
+
+package enum SourceSettings: Equatable, Sendable {
+    case postgres(PostgresSettings)
+
+    /// As in `BACKUP_ENGINE`.
+    package var engine: String {
+        switch self {
+        case .postgres: "postgres"
+        }
+    }
+}
+
+/// A database on a PostgreSQL server, and how it is reached.
+package struct PostgresSettings: Equatable, Sendable {
+    /// A name, an address, or the directory of a socket, which begins with `/`.
+    package var host: String
+    package var port: Int
+    package var database: String
+    package var user: String
+    package var password: Secret?
+    /// Further parameters by libpq's names: `sslmode`, `sslrootcert`.
+    package var parameters: [String: String]
+    /// Checks that were switched off by name for this connection.
+    package var exceptions: [String] = []
+
+    package init(
+        host: String, port: Int = 5432, database: String, user: String, password: Secret? = nil,
+        parameters: [String: String] = [:]
+    ) {
+        self.host = host
+        self.port = port
+        self.database = database
+        self.user = user
+        self.password = password
+        self.parameters = parameters
+    }
+}
+
+package enum StoreLocation: Hashable, Sendable, CustomStringConvertible {
+    /// An absolute path without a slash at its end.
+    case directory(path: String)
+
+    package var description: String {
+        switch self {
+        case .directory(let path): "file://\(path)"
+        }
+    }
+}
+
+/// A key that is named in the configuration and read elsewhere.
+package enum KeySpecification: Hashable, Sendable, CustomStringConvertible {
+    /// A file with 32 bytes as hexadecimal or base64.
+    case aes(path: String)
+    /// A PEM file: public key or certificate for a recipient, private key for an identity.
+    case rsa(path: String)
+
+    package var path: String {
+        switch self {
+        case .aes(let path), .rsa(let path): path
+        }
+    }
+
+    package var description: String {
+        switch self {
+        case .aes(let path): "aes:\(path)"
+        case .rsa(let path): "rsa:\(path)"
+        }
+    }
+}

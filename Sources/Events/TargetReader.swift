@@ -1,0 +1,239 @@
+import Core
+
+/// Reads what a target has beside its source.
+struct TargetReader {
+    var values: ConfigurationValues
+    let name: String
+    /// From the file, where its own keys count before the defaults.
+    let isOfFile: Bool
+
+    /// The first steps of keys that mean something to every target.
+    private static let reservedSteps: Set<String> = Set(
+        Tier.allCases.map(\.rawValue) + ["wal", "proofs", "audit", "locks", "records"])
+
+    mutating func target(
+        source: SourceSettings, keyPrefix: String, destinations: [String: PostgresSettings]
+    ) throws(ConfigurationError) -> TargetSettings {
+        let recipients = try keys(.recipients) ?? []
+        guard !recipients.isEmpty else {
+            throw ConfigurationError(
+                Setting.recipients.variable, "nobody could open a backup: there are no recipients for \(name)",
+                hint: "set it to aes:FILE or rsa:PUBLIC.pem, several with commas between; nothing is stored in clear")
+        }
+        return TargetSettings(
+            name: name, source: source, store: try store(), keyPrefix: keyPrefix, recipients: recipients,
+            identities: try keys(.identities) ?? recipients, compression: try compression(),
+            parallelJobs: try number(.parallelJobs, in: 1...64) ?? defaulted(.parallelJobs, 2),
+            retentionDays: try number(.retentionDays, in: 1...36_500),
+            metricsDirectory: try metricsDirectory(), metricsPrefix: try metricsPrefix(),
+            stallTimeout: try number(.stallTimeout, in: 1...604_800) ?? defaulted(.stallTimeout, 300),
+            rateLimit: try number(.rateLimit, in: 1...(1 << 53)).map { Int64($0) },
+            lockLease: try number(.lockLease, in: 1...3600) ?? defaulted(.lockLease, 60),
+            signingKey: try signingKey(), trustedSigners: try trustedSigners(), destinations: destinations,
+            exceptions: exceptions(of: source))
+    }
+
+    private func exceptions(of source: SourceSettings) -> [String] {
+        switch source {
+        case .postgres(let settings): settings.exceptions
+        }
+    }
+
+    private mutating func find(_ setting: Setting) throws(ConfigurationError) -> ConfigurationValues.Found? {
+        try values.find(setting, target: isOfFile ? name : nil)
+    }
+
+    static func allowsUnverifiedTLS(
+        _ values: inout ConfigurationValues, target: String?
+    ) throws(ConfigurationError) -> Bool {
+        guard let found = try values.find(.allowUnverifiedTLS, target: target) else { return false }
+        return try ConfigurationReader.flag(found)
+    }
+
+    private mutating func number(
+        _ setting: Setting, in range: ClosedRange<Int>
+    ) throws(ConfigurationError) -> Int? {
+        guard let found = try find(setting) else { return nil }
+        guard let value = Int(found.text), String(value) == found.text, range.contains(value) else {
+            throw ConfigurationError(
+                found.name, "it is not a whole number in its range",
+                hint: "a whole number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
+    private mutating func defaulted(_ setting: Setting, _ value: Int) -> Int {
+        values.noteDefault(setting, String(value))
+        return value
+    }
+
+    // MARK: Store
+
+    private mutating func store() throws(ConfigurationError) -> StoreLocation {
+        guard let found = try find(.store) else {
+            throw ConfigurationError(
+                Setting.store.variable, "it is missing, so \(name) has nowhere to go",
+                hint: "set it to a directory: file:///srv/backups")
+        }
+        let hint = "a directory by its absolute path: file:///srv/backups"
+        guard found.text.hasPrefix("file://") else {
+            let isLater = found.text.hasPrefix("s3://")
+            throw ConfigurationError(
+                found.name, isLater ? "s3:// stores are not in this version yet" : "no such kind of store is known",
+                hint: hint)
+        }
+        let path: String
+        do {
+            path = try ConnectionString.decoded(found.text.dropFirst("file://".count))
+        } catch {
+            throw ConfigurationError(found.name, error.cause, hint: hint)
+        }
+        let steps = path.split(separator: "/").map(String.init)
+        guard path.hasPrefix("/"), !steps.isEmpty, !steps.contains(".."), !steps.contains("."),
+            !hasControlCharacter(path)
+        else {
+            throw ConfigurationError(found.name, "it is not a directory's absolute path", hint: hint)
+        }
+        return .directory(path: "/" + steps.joined(separator: "/"))
+    }
+
+    static func keyPrefix(_ found: ConfigurationValues.Found) throws(ConfigurationError) -> String {
+        let steps = found.text.split(separator: "/", omittingEmptySubsequences: false)
+        let isPlain = steps.allSatisfy { step in
+            !step.isEmpty && step != "." && step != ".." && !reservedSteps.contains(String(step))
+                && TargetName.isValid("a" + step.filter { $0 != "." }.prefix(60))
+        }
+        guard isPlain, found.text.utf8.count <= 255 else {
+            throw ConfigurationError(
+                found.name, "it is not a prefix for keys",
+                hint: "letters, digits, '.', '-' and '_' with '/' between steps, none of them a tier's name")
+        }
+        return found.text
+    }
+
+    // MARK: Keys
+
+    private mutating func keys(_ setting: Setting) throws(ConfigurationError) -> [KeySpecification]? {
+        guard let found = try find(setting) else { return nil }
+        var keys: [KeySpecification] = []
+        for text in found.values {
+            let key = try Self.key(text, found.name)
+            if let same = keys.first(where: { $0.keyName == key.keyName }) {
+                throw ConfigurationError(
+                    found.name, "two of its keys have the name \(shown(same.keyName))",
+                    hint: "a key is known by its file's name without the ending; name each once, and differently")
+            }
+            keys.append(key)
+        }
+        return keys
+    }
+
+    private static func key(_ text: String, _ name: String) throws(ConfigurationError) -> KeySpecification {
+        let pieces = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        let scheme = String(pieces[0])
+        let hint = "aes:FILE or rsa:FILE.pem, several with commas between"
+        guard pieces.count == 2, ["aes", "rsa"].contains(scheme) else {
+            let isLater = NotInThisVersion.keySchemes.contains(scheme)
+            throw ConfigurationError(
+                name, isLater ? "\(scheme): keys are not in this version yet" : "a key in it is of no known kind",
+                hint: hint)
+        }
+        let path = String(pieces[1])
+        guard !path.isEmpty, !path.hasSuffix("/"), !hasControlCharacter(path) else {
+            throw ConfigurationError(name, "a key in it names no file", hint: hint)
+        }
+        return scheme == "aes" ? .aes(path: path) : .rsa(path: path)
+    }
+
+    private mutating func signingKey() throws(ConfigurationError) -> Secret? {
+        guard let found = try find(.signingKey) else { return nil }
+        guard found.text.hasPrefix("-----BEGIN PRIVATE KEY-----"),
+            trimmed(found.text[...]).hasSuffix("-----END PRIVATE KEY-----")
+        else {
+            throw ConfigurationError(
+                found.name, "it is not a private key in PEM",
+                hint: "make one with 'openssl genpkey -algorithm ed25519' and name its file in BACKUP_SIGNING_KEY_FILE")
+        }
+        return Secret(found.text)
+    }
+
+    private mutating func trustedSigners() throws(ConfigurationError) -> [String] {
+        guard let found = try find(.trustedSigners) else { return [] }
+        var signers: [String] = []
+        for text in found.values {
+            guard let key = bytes(hexText: text), key.count == 32 else {
+                throw ConfigurationError(
+                    found.name, "an Ed25519 public key in it is not 64 hexadecimal digits",
+                    hint: "manifests name their signer in that form; several with commas between")
+            }
+            signers.append(hexText(key))
+        }
+        return signers
+    }
+
+    // MARK: Tuning and reports
+
+    private mutating func compression() throws(ConfigurationError) -> Compression {
+        let found = try find(.compression)
+        guard let algorithm = Compression.Algorithm(rawValue: found?.text ?? "zstd") else {
+            throw ConfigurationError(
+                found?.name ?? "", "no such compression is known",
+                hint: "write \(choices(Compression.Algorithm.allCases.map(\.rawValue)))")
+        }
+        let (levels, usual): (ClosedRange<Int>, Int) =
+            switch algorithm {
+            case .zstd: (1...19, Compression.standard.level)
+            case .gzip: (1...9, 6)
+            case .none: (0...0, 0)
+            }
+        if found == nil { values.noteDefault(.compression, algorithm.rawValue) }
+        guard let level = try find(.compressionLevel) else {
+            return Compression(algorithm: algorithm, level: defaulted(.compressionLevel, usual))
+        }
+        guard let number = Int(level.text), String(number) == level.text, levels.contains(number) else {
+            throw ConfigurationError(
+                level.name, "it is no level of \(algorithm.rawValue)",
+                hint: levels.count == 1
+                    ? "leave it out" : "a whole number from \(levels.lowerBound) to \(levels.upperBound)")
+        }
+        return Compression(algorithm: algorithm, level: number)
+    }
+
+    private mutating func metricsDirectory() throws(ConfigurationError) -> String? {
+        guard let found = try find(.metricsDirectory) else { return nil }
+        guard found.text.hasPrefix("/"), !hasControlCharacter(found.text) else {
+            throw ConfigurationError(found.name, "it is not an absolute path", hint: "a directory, like /var/metrics")
+        }
+        return found.text
+    }
+
+    private mutating func metricsPrefix() throws(ConfigurationError) -> String {
+        guard let found = try find(.metricsPrefix) else {
+            values.noteDefault(.metricsPrefix, "lifeboat")
+            return "lifeboat"
+        }
+        let bytes = Array(found.text.utf8)
+        let isName = bytes.allSatisfy { byte in
+            (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte | 0x20) || byte == UInt8(ascii: "_")
+                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+        }
+        guard isName, let first = bytes.first, first > UInt8(ascii: "9"), bytes.count <= 64 else {
+            throw ConfigurationError(
+                found.name, "no metric's name may begin like this",
+                hint: "up to 64 letters, digits and '_', the first not a digit")
+        }
+        return found.text
+    }
+}
+
+extension KeySpecification {
+    /// What kind of key it is and the name that its file gives it: two of the same would be taken for each other.
+    fileprivate var keyName: String {
+        let file = path.split(separator: "/").last ?? ""
+        let base = file.lastIndex(of: ".").map { file[..<$0] } ?? file
+        switch self {
+        case .aes: return "aes:\(base)"
+        case .rsa: return "rsa:\(base)"
+        }
+    }
+}

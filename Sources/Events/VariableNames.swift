@@ -1,0 +1,61 @@
+/// Which environment variables are ours, and which are nearly so.
+enum VariableNames {
+    /// Every variable of the configuration. The event's own are ``EventField``'s.
+    static let known: Set<String> = Set(
+        Setting.allCases.map(\.variable) + Setting.allCases.filter(\.isSecret).map { $0.variable + "_FILE" }
+            + PostgresSourceReader.marks
+            + [
+                "POSTGRES_PORT", "BACKUP_ENGINE", "BACKUP_TARGET", "BACKUP_EVENT", "LIFEBOAT_CONFIG",
+                "LIFEBOAT_RUN_ID", "DRY_RUN", "DEBUG",
+            ])
+
+    private static let families = ["BACKUP_", "POSTGRES_", "METRICS_", "LIFEBOAT_"]
+
+    /// Refuses variables that would be passed over although somebody expects something of them: those of later
+    /// versions, those that would lead libpq elsewhere, and slips of the keyboard. Other programs' variables are let
+    /// be, also those that Kubernetes makes for Services.
+    static func check(_ names: [String]) throws(ConfigurationError) {
+        for name in names {
+            if let reason = NotInThisVersion.variables[name] {
+                throw ConfigurationError(name, reason, hint: "unset it")
+            }
+            if LibpqParameters.refused.contains(name) {
+                throw ConfigurationError(
+                    name, "it could lead the connection past the checks made here",
+                    hint: "unset it and say the same with POSTGRES_HOST or POSTGRES_URL")
+            }
+            try refuseMisspelt(name)
+        }
+    }
+
+    private static func refuseMisspelt(_ name: String) throws(ConfigurationError) {
+        guard families.contains(where: name.hasPrefix), !known.contains(name), !isOwnedElsewhere(name) else { return }
+        let letters = Array(name.utf8)
+        for other in known.sorted() where editDistance(letters, Array(other.utf8)) <= 2 {
+            throw ConfigurationError(
+                shown(name), "it is no variable of this program, but nearly \(other)",
+                hint: "write \(other), or unset it")
+        }
+    }
+
+    /// Destinations have names of their own, and an event's misspelt variables have better advice there.
+    private static func isOwnedElsewhere(_ name: String) -> Bool {
+        name.hasPrefix(SecretVariables.destinationPrefix)
+            || EventField.allCases.contains { folded($0.name) == folded(name) }
+    }
+
+    /// The variables that give destinations, each without `_FILE`, once.
+    static func destinations(_ names: [String]) throws(ConfigurationError) -> [String] {
+        var result: [String] = []
+        for name in names where name.hasPrefix(SecretVariables.destinationPrefix) {
+            guard name == name.uppercased() else {
+                throw ConfigurationError(
+                    shown(name), "a destination's variable is written in capitals",
+                    hint: "write \(shown(name.uppercased())); events name the destination in small letters")
+            }
+            let variable = name.hasSuffix("_FILE") ? String(name.dropLast("_FILE".count)) : name
+            if !result.contains(variable) { result.append(variable) }
+        }
+        return result
+    }
+}
