@@ -1,0 +1,148 @@
+import Core
+
+/// The metrics there are. `docs/metrics.md` explains each; a test keeps the two together.
+enum Metric: String, CaseIterable {
+    case backupDuration = "backup_duration_seconds"
+    case backupSize = "backup_size_bytes"
+    case backupSuccess = "backup_success_total"
+    case backupFailure = "backup_failure_total"
+    case backupAge = "backup_age_seconds"
+    case backupLastSnapshot = "backup_last_snapshot_timestamp_seconds"
+    case backupLastSuccess = "backup_last_success_timestamp_seconds"
+    case verificationSuccess = "backup_verification_success_total"
+    case verificationFailure = "backup_verification_failure_total"
+    case verificationLastSuccess = "backup_verification_last_success_timestamp_seconds"
+    case chainSequence = "backup_chain_sequence"
+    case restoreDuration = "restore_duration_seconds"
+    case restoreSuccess = "restore_success_total"
+    case restoreFailure = "restore_failure_total"
+    case restoreLastSuccess = "restore_last_success_timestamp_seconds"
+
+    var help: String {
+        switch self {
+        case .backupDuration: "Wall time of the last successful backup."
+        case .backupSize: "Bytes of the last successful backup as stored."
+        case .backupSuccess: "Backups that ended with exit code 0."
+        case .backupFailure: "Backups that ended with another exit code than 0, 19 or 75."
+        case .backupAge: "Age of the newest backup's data when this file was last written."
+        case .backupLastSnapshot: "When the data of the newest backup was read, in Unix time."
+        case .backupLastSuccess: "When the last successful backup ended, in Unix time."
+        case .verificationSuccess: "Verifications that proved their backup."
+        case .verificationFailure: "Verifications that did not, the inconclusive ones included."
+        case .verificationLastSuccess: "When a verification last proved a backup, in Unix time."
+        case .chainSequence: "Number of the newest backup in its target's chain."
+        case .restoreDuration: "Wall time of the last successful restore, its safety backup included."
+        case .restoreSuccess: "Restores that ended with exit code 0."
+        case .restoreFailure: "Restores that ended with another exit code than 0, 19 or 75."
+        case .restoreLastSuccess: "When the last successful restore ended, in Unix time."
+        }
+    }
+
+    var isCounter: Bool { rawValue.hasSuffix("_total") }
+    /// The chain runs over all tiers of a target.
+    var hasTier: Bool { self != .chainSequence }
+}
+
+/// One line of the file: a metric of a tier. `tier` is ``unknownTier`` where the run ended before that was known, and
+/// empty for a metric without tiers.
+struct Series: Hashable {
+    static let unknownTier = "unknown"
+
+    var metric: Metric
+    var tier: String
+}
+
+/// The values of one target, and the text they are kept in: Prometheus' exposition format 0.0.4.
+struct MetricValues: Equatable {
+    var values: [Series: Double] = [:]
+
+    subscript(_ metric: Metric, _ tier: String) -> Double? {
+        get { values[Series(metric: metric, tier: metric.hasTier ? tier : "")] }
+        set { values[Series(metric: metric, tier: metric.hasTier ? tier : "")] = newValue }
+    }
+
+    /// Starts both counters of a pair at 0, so that the first increase is seen as one.
+    mutating func count(_ counted: Metric, besides other: Metric, _ tier: String) {
+        self[counted, tier] = (self[counted, tier] ?? 0) + 1
+        if self[other, tier] == nil { self[other, tier] = 0 }
+    }
+
+    mutating func raise(_ metric: Metric, _ tier: String, to value: Double) {
+        self[metric, tier] = max(self[metric, tier] ?? value, value)
+    }
+
+    /// How each line of `metric` begins, up to its value.
+    static func lineStart(_ series: Series, prefix: String, target: String) -> String {
+        let labels =
+            series.metric.hasTier
+            ? "target=\"\(escaped(target))\",tier=\"\(series.tier)\",type=\"full\"" : "target=\"\(escaped(target))\""
+        return "\(prefix)_\(series.metric.rawValue){\(labels)} "
+    }
+
+    static func escaped(_ label: String) -> String {
+        var text = ""
+        for scalar in label.unicodeScalars {
+            switch scalar {
+            case "\\": text += "\\\\"
+            case "\"": text += "\\\""
+            case "\n": text += "\\n"
+            default: text.unicodeScalars.append(scalar)
+            }
+        }
+        return text
+    }
+
+    private static var tiers: [String] { Tier.allCases.map(\.rawValue) + [Series.unknownTier] }
+
+    func text(prefix: String, target: String) -> String {
+        var text = ""
+        for metric in Metric.allCases {
+            var lines = ""
+            for tier in metric.hasTier ? Self.tiers : [""] {
+                let series = Series(metric: metric, tier: tier)
+                guard let value = values[series] else { continue }
+                lines += Self.lineStart(series, prefix: prefix, target: target) + Self.written(value) + "\n"
+            }
+            if lines.isEmpty { continue }
+            let name = "\(prefix)_\(metric.rawValue)"
+            text += "# HELP \(name) \(metric.help)\n# TYPE \(name) \(metric.isCounter ? "counter" : "gauge")\n" + lines
+        }
+        return text
+    }
+
+    private static func written(_ value: Double) -> String {
+        if let whole = Int64(exactly: value) { String(whole) } else { value.description }
+    }
+
+    /// Takes what ``text(prefix:target:)`` writes, line by line. A line that is anything else is dropped, and so is one
+    /// without its end, for half a number is another number.
+    init(reading bytes: [UInt8], prefix: String, target: String) {
+        var starts: [String: Series] = [:]
+        for metric in Metric.allCases {
+            for tier in metric.hasTier ? Self.tiers : [""] {
+                let series = Series(metric: metric, tier: tier)
+                starts[Self.lineStart(series, prefix: prefix, target: target)] = series
+            }
+        }
+        guard let end = bytes.lastIndex(of: UInt8(ascii: "\n")) else { return }
+        for line in bytes[..<end].split(separator: UInt8(ascii: "\n")) {
+            guard let text = String(validating: line, as: UTF8.self),
+                let space = text.utf8.lastIndex(of: UInt8(ascii: " ")),
+                let series = starts[String(text[...space])],
+                let value = Self.value(text[text.utf8.index(after: space)...], of: series.metric)
+            else { continue }
+            values[series] = value
+        }
+    }
+
+    init() {}
+
+    private static func value(_ text: Substring, of metric: Metric) -> Double? {
+        let allowed = text.utf8.allSatisfy { byte in
+            (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || "+-.e".utf8.contains(byte)
+        }
+        guard allowed, let value = Double(text), value.isFinite, value >= 0 else { return nil }
+        // Counters count: a fraction is damage.
+        return metric.isCounter && Int64(exactly: value) == nil ? nil : value
+    }
+}

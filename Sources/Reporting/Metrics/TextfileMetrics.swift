@@ -1,0 +1,98 @@
+package import Core
+import Glibc
+
+/// Metrics for node-exporter's textfile collector: one file a target in `METRICS_DIR`, replaced whole at the end of
+/// each run.
+///
+/// Counters go on from the file that is there. A damaged one loses what cannot be read of it and nothing else. What
+/// counts as what is written down in `docs/metrics.md`. Keys: `METRICS_DIR`, `METRICS_PREFIX`.
+package struct TextfileMetrics: Reporter {
+    private let directory: String
+    private let prefix: String
+
+    /// `prefix` begins every metric's name. Throws ``MetricsError/badPrefix(_:)`` where it cannot.
+    package init(directory: String, prefix: String = "lifeboat") throws(MetricsError) {
+        let lower = UInt8(ascii: "a")...UInt8(ascii: "z")
+        let isName = prefix.utf8.allSatisfy {
+            lower.contains($0) || $0 == UInt8(ascii: "_") || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+        }
+        guard isName, let first = prefix.utf8.first, lower.contains(first) else { throw .badPrefix(prefix) }
+        self.directory = directory
+        self.prefix = prefix
+    }
+
+    /// Counts a finished run and writes the target's file; other events are not its business. Throws
+    /// ``MetricsError``.
+    package func record(_ event: RunEvent) async throws {
+        guard case .finished(let identity, let outcome) = event, let kind = RunKind(identity.action) else { return }
+        try await onThread("metrics") {
+            let file = MetricsFile(directory: directory, target: identity.target)
+            try file.update { old in
+                var values = MetricValues(reading: old, prefix: prefix, target: identity.target)
+                values.count(outcome, of: kind, tier: identity.tier?.rawValue ?? Series.unknownTier)
+                return Array(values.text(prefix: prefix, target: identity.target).utf8)
+            }
+        }
+    }
+
+    /// Where a target's metrics are: characters that a file's name should not have are written as `%XX`.
+    package static func fileName(target: String) -> String { MetricsFile.name(target: target) }
+}
+
+/// The actions that are counted.
+enum RunKind: String {
+    case backup, verify, restore
+
+    init?(_ action: String) { self.init(rawValue: action) }
+}
+
+extension MetricValues {
+    /// Takes up how a run ended.
+    mutating func count(_ outcome: RunOutcome, of kind: RunKind, tier: String) {
+        // Another run holds the lock, or a thaw is under way: nothing was tried, so nothing failed. If it goes on like
+        // that, the age of the newest backup tells.
+        let wasTried = outcome.exitCode != .locked && outcome.exitCode != .thawRequested
+        let ended = Double(outcome.finished.milliseconds) / 1000
+        switch kind {
+        case .backup: countBackup(outcome, wasTried: wasTried, ended: ended, tier: tier)
+        case .verify:
+            if outcome.exitCode == .done && outcome.verdict == .proven {
+                count(.verificationSuccess, besides: .verificationFailure, tier)
+                raise(.verificationLastSuccess, tier, to: ended)
+            } else if wasTried {
+                count(.verificationFailure, besides: .verificationSuccess, tier)
+            }
+        case .restore:
+            if outcome.exitCode == .done {
+                // The run that did it has been counted.
+                if outcome.replayed { break }
+                count(.restoreSuccess, besides: .restoreFailure, tier)
+                self[.restoreDuration, tier] = outcome.duration
+                raise(.restoreLastSuccess, tier, to: ended)
+            } else if wasTried {
+                count(.restoreFailure, besides: .restoreSuccess, tier)
+            }
+        }
+        // Every tier's, for a run of one tier is when the others' files are written too.
+        for (series, snapshot) in values where series.metric == .backupLastSnapshot {
+            self[.backupAge, series.tier] = max(0, ((ended - snapshot) * 1000).rounded() / 1000)
+        }
+    }
+
+    private mutating func countBackup(_ outcome: RunOutcome, wasTried: Bool, ended: Double, tier: String) {
+        if let head = outcome.chainSequence { self[.chainSequence, ""] = Double(head) }
+        guard outcome.exitCode == .done else {
+            if wasTried { count(.backupFailure, besides: .backupSuccess, tier) }
+            return
+        }
+        // A replay finds a set that exists, and whose own run may have died before it could say so.
+        if let snapshot = outcome.snapshotTime {
+            raise(.backupLastSnapshot, tier, to: Double(snapshot.milliseconds) / 1000)
+        }
+        if outcome.replayed { return }
+        count(.backupSuccess, besides: .backupFailure, tier)
+        self[.backupDuration, tier] = outcome.duration
+        if let size = outcome.storedBytes { self[.backupSize, tier] = Double(size) }
+        raise(.backupLastSuccess, tier, to: ended)
+    }
+}

@@ -1,0 +1,42 @@
+import Core
+import FileSystemStore
+import Glibc
+import TestSupport
+import Testing
+
+/// The contract of the port, on every store there is.
+@Suite struct StoreContractTests {
+    @Test("a directory keeps the store's contract", arguments: storeContract)
+    func directory(_ contract: StoreContractCase) async throws {
+        try await withScratchDirectory { path in
+            try await contract.run(try DirectoryStore(root: path, random: testRandom))
+            // Whatever happened, nothing half written is left lying about.
+            #expect(try entries(below: path).filter { $0.hasSuffix(".tmp") } == [])
+        }
+    }
+
+    @Test("the store in memory keeps it", arguments: storeContract)
+    func memory(_ contract: StoreContractCase) async throws { try await contract.run(MemoryStore()) }
+
+    @Test("the faulty store without faults keeps it", arguments: storeContract)
+    func faulty(_ contract: StoreContractCase) async throws { try await contract.run(FaultyStore(MemoryStore())) }
+}
+
+/// Random enough for names.
+let testRandom: RandomBytes = { count in (0..<count).map { _ in UInt8.random(in: 0...255) } }
+
+/// The paths of everything below `path`, relative to it, in no order.
+func entries(below path: String) throws -> [String] {
+    guard let directory = opendir(path) else { return [] }
+    defer { closedir(directory) }
+    var found: [String] = []
+    while let entry = readdir(directory) {
+        let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+            String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        if name == "." || name == ".." { continue }
+        found.append(name)
+        if entry.pointee.d_type == DT_DIR { found += try entries(below: "\(path)/\(name)").map { "\(name)/\($0)" } }
+    }
+    return found
+}
