@@ -23,8 +23,7 @@ COPY Package.swift ./
 COPY Sources Sources
 COPY Tests Tests
 RUN swift build -c release --product lifeboat --static-swift-stdlib \
-    && install -D --strip "$(swift build -c release --product lifeboat --static-swift-stdlib --show-bin-path)/lifeboat" \
-        /out/lifeboat
+    && install -D --strip .build/release/lifeboat /out/lifeboat
 
 FROM ${RUNTIME_IMAGE}
 # A dump is taken with the client of the server's own major version: name each that is in use. Debian has one of

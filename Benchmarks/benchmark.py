@@ -148,7 +148,8 @@ class Bench:
         self.server.sql("CHECKPOINT")
         self.dump_bytes = int(self.shell_output("pg_dump -d clinic | wc -c"))
         if self.dump_bytes < 700_000_000:
-            self.notes.append(f"The dump has {self.dump_bytes / 1e6:.0f} MB only; the targets are for 700 MB or more.")
+            self.notes.append(
+                f"The dump has {self.dump_bytes / 1e6:.0f} MB only; the targets are for 700 MB or more.")
 
     def shell_output(self, script):
         return quiet(["bash", "-o", "pipefail", "-c", script], self.server.environment())
@@ -236,7 +237,8 @@ class Bench:
         ours, plain, encrypted = self.rounds(
             self.backup_once, lambda: self.stock("pg_dump -d clinic > /dev/null"), age)
         self.compare("backup, default settings", "`pg_dump > /dev/null`", ours, plain, 1.15)
-        self.compare("backup, default settings", "`pg_dump \\| zstd -1 -T2 \\| age -r … > file`", ours, encrypted, 0.9)
+        self.compare(
+            "backup, default settings", "`pg_dump \\| zstd -1 -T2 \\| age -r … > file`", ours, encrypted, 0.9)
 
     def need_set(self, database="clinic"):
         if database not in self.set_store:
@@ -366,8 +368,8 @@ class Bench:
     def facts(self):
         version = quiet([self.options.lifeboat, "--version"]).strip()
         return [
-            f"{time.strftime('%Y-%m-%d', time.gmtime())}, lifeboat {version}, {processor()}, {os.cpu_count()} cores,"
-            f" Linux {platform.release()}.",
+            f"{time.strftime('%Y-%m-%d', time.gmtime())}, lifeboat {version}, {processor()},"
+            f" {os.cpu_count()} cores, Linux {platform.release()}.",
             f"PostgreSQL {self.server.sql('SHOW server_version')}, fsync on, {self.dump_bytes / 1e6:.0f} MB of plain"
             f" dump ({self.options.patients} patients); median of {self.options.runs} alternating runs after a"
             " warm-up."]

@@ -109,7 +109,8 @@ SELECT 1 + n % :patients, 1 + n * 13 % greatest(10, :patients / 400),
        (enum_range(NULL::encounter_kind))[1 + n % 4],
        timestamptz '2020-01-01 08:00Z' + (n * 7919 % 2600000) * interval '1 minute',
        (ARRAY['Patient seated and comfortable.', 'Reports headaches since last week.', 'No complaints today.',
-              'Cough, no fever, chest clear.', 'Knee swollen after a fall.', 'Blood pressure again too high.'])[1 + n % 6]
+              'Cough, no fever, chest clear.', 'Knee swollen after a fall.',
+              'Blood pressure again too high.'])[1 + n % 6]
            || ' ' ||
        (ARRAY['Continue present medication.', 'Review in two weeks.', 'Referred for imaging.', 'Advised to rest.',
               'Dose halved.'])[1 + n / 7 % 5]
