@@ -1,4 +1,5 @@
 package import Core
+import Logging
 import Sets
 
 /// Makes one set of the target's source.

@@ -1,4 +1,5 @@
 package import Core
+import Logging
 import Sets
 
 /// Puts a set in the place of what stands at the destination: a verified safety backup of that first, the restore beside
@@ -19,7 +20,7 @@ package struct Restore: Sendable {
             let destination = try workplace.destination(job.destination)
             let meter = ProgressMeter(stage: "check")
             let reader = try await phases.measure("check") { try await openSet() }
-            let plan = try await phases.measure("preflight") { try await plan(reader, at: destination, meter) }
+            let plan = try await phases.measure("preflight") { try await preflight(reader, at: destination, meter) }
             if plan.summary.alreadyDone { return replay(reader) }
 
             let (safety, staged) = try await stageBesideSafety(plan, of: destination, under: lease, phases, meter)
@@ -45,7 +46,7 @@ package struct Restore: Sendable {
         return try await SetReader.open(stored, in: workplace.store, configuration: workplace.reader)
     }
 
-    func plan(
+    func preflight(
         _ reader: SetReader, at destination: any Engine, _ meter: ProgressMeter
     ) async throws -> any RestorePlan {
         await workplace.step("preflight")

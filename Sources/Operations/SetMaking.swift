@@ -1,4 +1,5 @@
 import Core
+import Logging
 import Sets
 
 /// A set that has just been made.
@@ -38,11 +39,13 @@ extension Workplace {
         do {
             meter.begin("dump", expected: snapshot.facts.sourceSize)
             let contents = try await writer.write(snapshot, meter: meter)
+            var facts = snapshot.facts
+            facts.exceptions += exceptions
             meter.begin("commit")
             try await lease.check()
             let stored = try await writer.commit(
                 SetWriter.Closing(
-                    requestID: requestID, sequence: sequence, previous: previous, facts: snapshot.facts,
+                    requestID: requestID, sequence: sequence, previous: previous, facts: facts,
                     contents: contents, finished: clock.now()))
             return MadeSet(stored: stored, contents: contents)
         } catch {

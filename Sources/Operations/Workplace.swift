@@ -15,6 +15,8 @@ package struct Workplace: Sendable {
     package var writer: SetWriterConfiguration
     package var reader: SetReaderConfiguration
     package var lease: LeaseConfiguration
+    /// Checks that the configuration switched off by name; each manifest records them.
+    package var exceptions: [String]
     /// Seconds without progress that end the job.
     package var stallTimeout: Int
     package var clock: any WallClock
@@ -27,7 +29,7 @@ package struct Workplace: Sendable {
     package init(
         target: String, store: any Store, engine: any Engine,
         destination: @escaping @Sendable (String?) throws -> any Engine, writer: SetWriterConfiguration,
-        reader: SetReaderConfiguration, lease: LeaseConfiguration, stallTimeout: Int, clock: any WallClock,
+        reader: SetReaderConfiguration, lease: LeaseConfiguration, exceptions: [String], stallTimeout: Int, clock: any WallClock,
         sleep: @escaping @Sendable (Double) async throws -> Void, random: @escaping RandomBytes, logger: Logger,
         report: @escaping @Sendable (RunEvent) async -> Void
     ) {
@@ -38,6 +40,7 @@ package struct Workplace: Sendable {
         self.writer = writer
         self.reader = reader
         self.lease = lease
+        self.exceptions = exceptions
         self.stallTimeout = stallTimeout
         self.clock = clock
         self.sleep = sleep
@@ -58,27 +61,14 @@ package struct Workplace: Sendable {
     func locked<Result: Sendable>(
         for requestID: RequestID, waiting seconds: Int, _ body: @escaping @Sendable (Lease) async throws -> Result
     ) async throws -> Result {
-        let lease = try await Lease.acquire(
-            in: store, configuration: lease, requestID: requestID.description, waiting: seconds
-        ) { holder in
-            logger.notice("waiting for the lock", metadata: ["holder": "\(holder)"])
-        }
-        do {
-            let result = try await lease.guarding { try await body(lease) }
-            try await uncancelled { try await lease.release() }
-            return result
-        } catch {
-            let logger = logger
-            await uncancelled {
-                do {
-                    try await lease.release()
-                } catch let failure {
-                    logger.warning(
-                        "the lock was not given back and expires by itself", metadata: ["why": "\(failure)"])
-                }
-            }
-            throw error
-        }
+        let logger = logger
+        return try await Lease.hold(
+            in: store, configuration: lease, requestID: requestID, waiting: seconds,
+            onWait: { holder in
+                logger.notice(
+                    "waiting for another run's lock",
+                    metadata: ["holder": "\(holder.name)", "since": "\(holder.since)", "expires": "\(holder.expires)"])
+            }, body: body)
     }
 }
 

@@ -23,12 +23,12 @@ enum Composition {
     ) throws -> Workplace {
         let recipients = try target.recipients.map(recipient)
         let identities = try target.identities.map(identity)
-        let engine = try engine(for: target.source, exceptions: target.exceptions, environment: environment)
+        let engine = engine(for: target.source, environment: environment)
         return Workplace(
             target: target.name,
             store: PrefixedStore(try store(at: target.store), prefix: target.keyPrefix),
             engine: engine,
-            destination: { name in try destination(name, of: target, environment: environment) },
+            destination: { name in destination(name, of: target, environment: environment) },
             writer: SetWriterConfiguration(
                 target: target.name, engine: target.source.engine, recipients: recipients,
                 signer: try target.signingKey.map(signer), compression: target.compression,
@@ -39,14 +39,15 @@ enum Composition {
                 symmetricProviders: ["lifeboat"]),
             lease: LeaseConfiguration(
                 holder: "\(hostName()) pid \(getpid()) \(action)", seconds: target.lockLease, clock: SystemClock(),
-                sleep: systemSleep, random: systemRandom),
+                elapsed: secondsSinceBoot, sleep: systemSleep, random: systemRandom),
+            exceptions: target.exceptions,
             stallTimeout: target.stallTimeout, clock: SystemClock(), sleep: systemSleep, random: systemRandom,
             logger: logger, report: report)
     }
 
     static func store(at location: StoreLocation) throws -> any Store {
         switch location {
-        case .directory(let path): try DirectoryStore(root: path, largestObject: largestObject)
+        case .directory(let path): try DirectoryStore(root: path, largestObject: largestObject, random: systemRandom)
         }
     }
 
@@ -60,20 +61,19 @@ enum Composition {
     /// The same file may serve as both; a public key among the identities opens nothing and says so when asked.
     static func identity(_ key: KeySpecification) throws -> any KeyProvider { try recipient(key) }
 
-    private static func engine(
-        for source: SourceSettings, exceptions: [String], environment: [String: String]
-    ) throws -> any Engine {
+    private static func engine(for source: SourceSettings, environment: [String: String]) -> any Engine {
         switch source {
         case .postgres(let settings):
             PostgresDatabase(
-                endpoint(settings), tools: toolSearch(environment), exceptions: exceptions + settings.exceptions)
+                endpoint(settings),
+                tools: .standard(path: environment["PATH"], override: environment["POSTGRES_BIN"]))
         }
     }
 
     /// `name` is a configured destination, else a database on the source's own server; `nil` is the source itself.
     private static func destination(
         _ name: String?, of target: TargetSettings, environment: [String: String]
-    ) throws -> any Engine {
+    ) -> any Engine {
         switch target.source {
         case .postgres(var settings):
             if let name {
@@ -83,7 +83,7 @@ enum Composition {
                     settings.database = name
                 }
             }
-            return try engine(for: .postgres(settings), exceptions: [], environment: environment)
+            return engine(for: .postgres(settings), environment: environment)
         }
     }
 
@@ -91,10 +91,6 @@ enum Composition {
         PostgresEndpoint(
             host: settings.host, port: settings.port, database: settings.database, user: settings.user,
             password: settings.password, parameters: settings.parameters)
-    }
-
-    private static func toolSearch(_ environment: [String: String]) -> ToolSearch {
-        ToolSearch(override: environment["POSTGRES_BIN"], path: environment["PATH"] ?? "/usr/bin:/bin")
     }
 
     private static func signer(_ pem: Secret) throws -> Curve25519.Signing.PrivateKey {

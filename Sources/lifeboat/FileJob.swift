@@ -62,6 +62,6 @@ struct FileJob: Sendable {
         let slash = path.lastIndex(of: "/")
         let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
-        return (try DirectoryStore(root: directory, largestObject: .max), name)
+        return (try DirectoryStore(root: directory, largestObject: .max, random: systemRandom), name)
     }
 }

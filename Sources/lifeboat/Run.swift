@@ -80,8 +80,9 @@ struct Run: Sendable {
                 .eventRefused, "find the target", object: job.target, cause: "it is not configured",
                 hint: "'lifeboat config check' lists the targets")
         }
-        let logger = makeLogger(settings, job)
-        let reporters = try makeReporters(target, logger)
+        let output = TextOutput(descriptor: STDERR_FILENO)
+        let logger = makeLogger(settings, output)
+        let reporters = try makeReporters(target, logger, output)
         let identity = RunIdentity(
             action: job.action, target: target.name, tier: job.tier, requestID: job.requestID, started: clock.now())
         let report: @Sendable (RunEvent) async -> Void = { event in
@@ -129,6 +130,28 @@ struct Run: Sendable {
             return result
         }
     }
+
+    /// A person at a terminal reads text; what collects a container's output reads JSON lines.
+    private func makeLogger(_ settings: Settings, _ output: TextOutput) -> Logger {
+        let level: Logger.Level = settings.debug ? .debug : .info
+        return Logger(label: "lifeboat") { label in
+            isTerminal
+                ? TextLogHandler(level: level, clock: clock, output: output)
+                : JSONLogHandler(label: label, level: level, clock: clock, output: output)
+        }
+    }
+
+    private func makeReporters(
+        _ target: TargetSettings, _ logger: Logger, _ output: TextOutput
+    ) throws -> [any Reporter] {
+        var reporters: [any Reporter] = [ProgressDisplay(isTerminal ? .terminal(output) : .log(logger))]
+        if let directory = target.metricsDirectory {
+            reporters.append(try TextfileMetrics(directory: directory, prefix: target.metricsPrefix))
+        }
+        return reporters
+    }
+
+    private var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
     private var actionName: String {
         switch invocation {

@@ -22,12 +22,15 @@ let systemSleep: @Sendable (Double) async throws -> Void = { seconds in
     try await Task.sleep(for: .seconds(seconds))
 }
 
+/// Never goes back, and counts on while the machine is suspended.
+let secondsSinceBoot: @Sendable () -> Double = {
+    var time = timespec()
+    clock_gettime(CLOCK_BOOTTIME, &time)
+    return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
+}
+
 let blockingClock = BlockingClock(
-    seconds: {
-        var time = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
-    },
+    seconds: secondsSinceBoot,
     pause: { seconds in
         var time = timespec(tv_sec: Int(seconds), tv_nsec: Int((seconds - seconds.rounded(.down)) * 1e9))
         nanosleep(&time, nil)
