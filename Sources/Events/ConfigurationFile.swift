@@ -20,7 +20,9 @@ struct ConfigurationFile {
     static let connectionKeys = [
         "url", "urlFile", "host", "port", "database", "user", "password", "passwordFile", "parameters",
     ]
-    static let settingKeys: [String] = Setting.allCases.flatMap { $0.isSecret ? [$0.key, $0.key + "File"] : [$0.key] }
+    static let settingKeys: [String] = Setting.allCases.flatMap {
+        $0.isSecret ? [$0.key, $0.key + "File"] : [$0.key]
+    }
     private static let secretKeys: Set<String> = Set(
         ["url", "password"] + Setting.allCases.filter(\.isSecret).map(\.key))
     private static let listKeys: Set<String> = Set(Setting.allCases.filter(\.isList).map(\.key))

@@ -31,7 +31,8 @@ package struct ConfigurationReader {
         guard !targets.isEmpty else {
             throw ConfigurationError(
                 "POSTGRES_HOST", "there is nothing to back up: no source is configured",
-                hint: "set POSTGRES_HOST, POSTGRES_DB and POSTGRES_USER, or POSTGRES_URL, or name a file with targets "
+                hint:
+                    "set POSTGRES_HOST, POSTGRES_DB and POSTGRES_USER, or POSTGRES_URL, or name a file with targets "
                     + "in LIFEBOAT_CONFIG")
         }
         try refuseOverlap(targets)
@@ -110,7 +111,8 @@ package struct ConfigurationReader {
         guard TargetName.isValid(name) else { throw TargetName.refusal("BACKUP_TARGET") }
         if file?.targets.contains(name) == true {
             throw ConfigurationError(
-                given?.name ?? "POSTGRES_HOST", "the environment's target has the name of targets.\(name) in the file",
+                given?.name ?? "POSTGRES_HOST",
+                "the environment's target has the name of targets.\(name) in the file",
                 hint: "give it another name with BACKUP_TARGET, or take its POSTGRES_… variables away")
         }
         let unverified = try TargetReader.allowsUnverifiedTLS(&values, target: nil)

@@ -17,7 +17,8 @@ struct ConnectionString: Equatable {
         init(_ cause: String) { self.cause = cause }
     }
 
-    static let form = "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, with every @ : / ? # % in its "
+    static let form =
+        "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, with every @ : / ? # % in its "
         + "parts written as %40 %3A %2F %3F %23 %25"
 
     init(parsing text: String) throws(Problem) {

@@ -104,7 +104,8 @@ struct EventFields {
             return
         }
         throw EventError(
-            field.name, cause, hint: "plain text of 1 to \(longestText) bytes; leave the field out if it is not needed",
+            field.name, cause,
+            hint: "plain text of 1 to \(longestText) bytes; leave the field out if it is not needed",
             origin: origin)
     }
 }

@@ -32,7 +32,8 @@ enum EventKeys {
         guard pieces.count > 1, let tier = Tier(rawValue: pieces[0]) else {
             throw Problem(
                 "it does not begin with a tier",
-                hint: "keys are relative to the target's prefix and begin with \(choices(Tier.allCases.map(\.rawValue)))"
+                hint:
+                    "keys are relative to the target's prefix and begin with \(choices(Tier.allCases.map(\.rawValue)))"
             )
         }
         guard pieces.count == 2 else {
@@ -43,8 +44,11 @@ enum EventKeys {
 
     private static func symbolic(_ tier: Tier, _ name: String) throws(Problem) -> KeySelector {
         let isLatest = name == "latest" || name == "backup-LATEST"
-        let isDay = name.utf8.count == 10
-            && name.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "-") }
+        let isDay =
+            name.utf8.count == 10
+            && name.utf8.allSatisfy {
+                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) || $0 == UInt8(ascii: "-")
+            }
         guard isLatest || isDay else {
             throw Problem("it is not in the form of a set's name, '\(tier.namePrefix)' and a time that exists")
         }

@@ -152,7 +152,8 @@ struct TargetReader {
         else {
             throw ConfigurationError(
                 found.name, "it is not a private key in PEM",
-                hint: "make one with 'openssl genpkey -algorithm ed25519' and name its file in BACKUP_SIGNING_KEY_FILE")
+                hint:
+                    "make one with 'openssl genpkey -algorithm ed25519' and name its file in BACKUP_SIGNING_KEY_FILE")
         }
         return Secret(found.text)
     }

@@ -1,0 +1,149 @@
+import Core
+import Events
+import Foundation
+import TestSupport
+import Testing
+
+@Suite("The examples and the schema in events/")
+struct EventExamplesTests {
+    private static let examples = (try? Fixture.names(in: "events").filter { $0 != "schema.json" }) ?? []
+    private static let random = RequestID.random("000102030405060708090a0b0c0d0e0f")
+
+    /// What each example asks for.
+    private static func expected() throws -> [String: Job] {
+        let backupTime = try #require(Timestamp("2025-01-15T07:00:00Z"))
+        let restoreTime = try #require(Timestamp("2025-01-16T09:30:00Z"))
+        let key = KeySelector.exact(BackupKey(tier: .daily, timestamp: backupTime))
+        func backup(_ tier: Tier, _ id: RequestID = random, dryRun: Bool = false) -> Job {
+            .backup(BackupJob(target: "default", tier: tier, requestID: id, dryRun: dryRun))
+        }
+        func verify(_ key: KeySelector, recompute: Bool = false) -> Job {
+            .verify(VerifyJob(target: "default", key: key, requestID: random, recomputeContents: recompute))
+        }
+        func restore(
+            _ key: KeySelector, _ id: RequestID = random, _ change: (inout RestoreJob) -> Void = { _ in }
+        ) -> Job {
+            var job = RestoreJob(target: "default", key: key, requestID: id)
+            change(&job)
+            return .restore(job)
+        }
+        return [
+            "backup-daily.json": backup(.daily),
+            "backup-weekly-at-its-time.json": backup(.weekly, .timestamp(backupTime)),
+            "backup-dry-run.json": backup(.daily, dryRun: true),
+            "verify-random.json": verify(.random),
+            "verify-latest.json": verify(.latest(nil)),
+            "verify-latest-daily.json": verify(.latest(.daily)),
+            "verify-key-with-contents.json": verify(key, recompute: true),
+            "restore-confirmed.json": restore(key, .timestamp(restoreTime)),
+            "restore-a-day.json": restore(.day(.daily, "2025-01-15")) { $0.waitForLock = 0 },
+            "restore-to-staging.json": restore(.latest(nil)) {
+                $0.destination = "clinic_staging"
+                $0.createDatabase = true
+            },
+            "restore-with-roles.json": restore(.latest(.monthly)) {
+                $0.restoreRoles = .full
+                $0.acknowledgeDisk = true
+                $0.acknowledgeBoundObjects = true
+            },
+            "restore-without-safety-backup.json": restore(.latest(.daily)) {
+                $0.skipSafetyBackupReason =
+                    "pages of the table visits cannot be read any more, see incident 4711"
+            },
+            "restore-a-safety-backup.json": restore(
+                .exact(BackupKey(tier: .safety, timestamp: restoreTime))),
+            "restore-dry-run.json": restore(.latest(nil)) { $0.dryRun = true },
+            "list.json": .list(ListJob(target: "default", requestID: random)),
+            "list-safety-backups.json": .list(
+                ListJob(target: "default", requestID: random, tier: .safety, limit: 10)),
+        ]
+    }
+
+    /// Shows that every example is the job that it looks like.
+    @Test("each example is replayed", arguments: examples)
+    func replay(name: String) throws {
+        let reader = EventReader(
+            targets: ["default"], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
+        let job = try reader.job(from: EventSources(file: (name, try Fixture.bytes("events/\(name)"))))
+        #expect(try Self.expected()[name] == job)
+    }
+
+    @Test func allExamplesAreThere() throws {
+        #expect(try Self.expected().keys.sorted() == Self.examples)
+    }
+
+    /// Shows that the schema lists the fields and types that the code knows, and refuses all others.
+    @Test func schemaAndCodeAgree() throws {
+        let schema = try Self.object(
+            try JSONSerialization.jsonObject(with: Data(Fixture.bytes("events/schema.json"))))
+        #expect(schema["additionalProperties"] as? Bool == false)
+        let properties = try Self.object(schema["properties"])
+        #expect(properties.keys.sorted() == EventField.allCases.map(\.name).sorted())
+        for field in EventField.allCases {
+            let property = try Self.object(properties[field.name])
+            #expect(property["type"] as? String == field.schemaType, "\(field.name)")
+            #expect((property["description"] as? String)?.isEmpty == false, "\(field.name)")
+        }
+        let actions = try Self.object(properties["action"])["enum"] as? [String]
+        #expect(actions == EventAction.built.map(\.rawValue))
+        let tiers = try Self.object(properties["backupType"])["enum"] as? [String]
+        #expect(tiers == Tier.selectable.map(\.rawValue))
+    }
+
+    private static func object(_ value: Any?) throws -> [String: Any] { try #require(value as? [String: Any]) }
+
+    /// Shows with an independent validator (Python's jsonschema) that the schema is one, that every example is valid
+    /// under it, and that an event with an unknown field, or a restore without its confirmation, is not.
+    @Test(
+        "an independent validator agrees",
+        .needs(RealPart("Python with jsonschema", isPresent: Python.hasJSONSchema)))
+    func validator() throws {
+        let script = """
+            import json, pathlib, sys
+            from jsonschema import Draft202012Validator
+            directory = pathlib.Path(sys.argv[1])
+            schema = json.loads((directory / "schema.json").read_text())
+            Draft202012Validator.check_schema(schema)
+            validator = Draft202012Validator(schema)
+            for example in sorted(directory.glob("*.json")):
+                if example.name == "schema.json": continue
+                for error in validator.iter_errors(json.loads(example.read_text())):
+                    sys.exit(f"{example.name}: {error.message}")
+            for bad in [{}, {"backupType": "daily", "colour": "red"}, {"action": "restore", "backupKey": "latest"},
+                        {"CONFIRM_RESTORE": "yes", "backupKey": "latest"}, {"backupKey": "../x"},
+                        {"backupType": "safety"}, {"action": "verify", "reason": "because"}]:
+                if validator.is_valid(bad): sys.exit(f"accepted: {bad}")
+            """
+        let (status, output) = try Python.run(["-c", script, Fixture.root.appending(path: "events").path])
+        #expect(status == 0, "\(output)")
+    }
+}
+
+extension EventField {
+    /// The type as JSON Schema names it.
+    fileprivate var schemaType: String {
+        switch self {
+        case .createDatabase, .dryRun, .acknowledgeDisk, .acknowledgeBoundObjects, .recomputeContents: "boolean"
+        case .waitForLock, .limit: "integer"
+        default: "string"
+        }
+    }
+}
+
+/// The Python beside the test, as the other side of a format.
+private enum Python {
+    static let hasJSONSchema = (try? run(["-c", "import jsonschema"]).status) == 0
+
+    static func run(_ arguments: [String]) throws -> (status: Int32, output: String) {
+        let process = Process()
+        process.executableURL = URL(filePath: "/usr/bin/env")
+        process.arguments = ["python3"] + arguments
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = pipe
+        try process.run()
+        let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
+        process.waitUntilExit()
+        return (process.terminationStatus, String(decoding: output, as: UTF8.self))
+    }
+}
