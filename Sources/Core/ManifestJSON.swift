@@ -46,10 +46,11 @@ extension Manifest {
     package init(storedBytes: [UInt8]) throws(ManifestError) {
         do {
             let json = try JSON(parsing: storedBytes)
-            guard json.canonicalBytes == storedBytes else {
+            try self.init(json: json)
+            // Canonical JSON alone is not enough: digests in capitals and times in another form would read the same.
+            guard self.json().canonicalBytes == storedBytes else {
                 throw ManifestError(problem: "it is not in canonical form, so it was changed after it was written")
             }
-            try self.init(json: json)
         } catch let error as ManifestError {
             throw error
         } catch {
