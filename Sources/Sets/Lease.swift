@@ -77,6 +77,24 @@ package final class Lease: Sendable {
         }.value
     }
 
+    /// Runs `body`, cancels it when the lease is lost, and then throws the loss in place of the `CancellationError`. Does
+    /// not release.
+    package func guarding<Value: Sendable>(
+        _ body: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
+        let work = Task { try await body() }
+        whenLost { _ in work.cancel() }
+        let result = await withTaskCancellationHandler {
+            await work.result
+        } onCancel: {
+            work.cancel()
+        }
+        if case .failure(let error) = result, error is CancellationError, let loss = state.withLock({ $0.loss }) {
+            throw loss
+        }
+        return try result.get()
+    }
+
     private func checkStanding() async throws {
         let highest = try await objects.highest()
         guard let highest, highest >= generation else { throw lose(.removed) }
@@ -172,7 +190,7 @@ extension Lease {
     /// seconds for another holder, telling `onWait` at first and whenever that changes; then throws
     /// ``LeaseError/held(_:)``.
     package static func acquire(
-        in store: any Store, configuration: LeaseConfiguration, requestID: RequestID, waiting: Int = 0,
+        in store: any Store, configuration: LeaseConfiguration, requestID: String, waiting: Int = 0,
         onWait: @Sendable (LeaseHolder) -> Void = { _ in }
     ) async throws -> Lease {
         let begun = configuration.elapsed()
@@ -197,29 +215,8 @@ extension Lease {
         }
     }
 
-    /// Takes the lock, runs `body`, and releases it. `body` is cancelled when the lease is lost, and the loss is then
-    /// what is thrown. A release that fails does not make a done job a failed one: the lock runs out by itself.
-    package static func hold<Value: Sendable>(
-        in store: any Store, configuration: LeaseConfiguration, requestID: RequestID, waiting: Int = 0,
-        onWait: @Sendable (LeaseHolder) -> Void = { _ in }, body: @escaping @Sendable (Lease) async throws -> Value
-    ) async throws -> Value {
-        let lease = try await acquire(
-            in: store, configuration: configuration, requestID: requestID, waiting: waiting, onWait: onWait)
-        let work = Task { try await body(lease) }
-        lease.whenLost { _ in work.cancel() }
-        let result = await withTaskCancellationHandler {
-            await work.result
-        } onCancel: {
-            work.cancel()
-        }
-        let loss = lease.state.withLock { $0.loss }
-        do { try await lease.release() } catch { return try result.get() }
-        if case .failure(let error) = result, error is CancellationError, let loss { throw loss }
-        return try result.get()
-    }
-
     private static func attempt(
-        in store: any Store, _ configuration: LeaseConfiguration, _ requestID: RequestID
+        in store: any Store, _ configuration: LeaseConfiguration, _ requestID: String
     ) async throws -> Attempt {
         let objects = LockObjects(store: store, random: configuration.random)
         let top = try await objects.highest()
@@ -235,18 +232,17 @@ extension Lease {
         }
         let generation = (top ?? 0) + 1
         let record = LockRecord(
-            state: .held, holder: configuration.holder, requestID: requestID.description,
+            state: .held, holder: configuration.holder, requestID: requestID,
             acquired: configuration.clock.now(), seconds: configuration.seconds,
             nonce: hexText(configuration.random(16)))
         let begun = configuration.elapsed()
         guard try await objects.create(generation, record) else { return .raced }
         // Between the look and the creation others may have taken, released and cleared away this very number.
-        guard try await objects.highest() == generation, let own = try await objects.standing(generation),
-            own.record == record
-        else {
+        guard try await objects.highest() == generation else {
             try await store.delete(lockKey(generation))
             return .raced
         }
+        guard let own = try await objects.standing(generation), own.record == record else { return .raced }
         try await objects.clear(before: generation, now: own.modified)
         return .won(
             Lease(

@@ -29,7 +29,7 @@ package struct LeaseConfiguration: Sendable {
 }
 
 /// Who holds a lock.
-package struct LeaseHolder: Equatable, Sendable {
+package struct LeaseHolder: Equatable, Sendable, CustomStringConvertible {
     package var name: String
     package var requestID: String
     /// When it was taken, by the holder's clock.
@@ -42,6 +42,10 @@ package struct LeaseHolder: Equatable, Sendable {
         self.requestID = requestID
         self.since = since
         self.expires = expires
+    }
+
+    package var description: String {
+        "\(name) (request \(requestID)) since \(since), until \(expires) unless it renews"
     }
 }
 
@@ -75,8 +79,7 @@ package enum LeaseError: Failure, Equatable {
     package var cause: String {
         switch self {
         case .held(let holder):
-            "\(holder.name) holds the lock (request \(holder.requestID)) since \(holder.since); it runs out at "
-                + "\(holder.expires) unless it is renewed"
+            "it is held by \(holder)"
         case .lost(_, .takenOver(let name)): "it ran out, and \(name ?? "another run") took it over"
         case .lost(_, .notRenewed): "it could not be renewed in time"
         case .lost(_, .removed): "somebody removed it"

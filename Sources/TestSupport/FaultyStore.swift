@@ -13,6 +13,8 @@ package final class FaultyStore: Store {
         case loseReply
         /// A put's or get's stream breaks after so many bytes; other calls are refused.
         case cut(afterBytes: Int)
+        /// Does something first, as another process would, and then goes on as if nothing had happened.
+        case interleave(@Sendable () async throws -> Void)
     }
 
     private struct Rule {
@@ -62,7 +64,13 @@ package final class FaultyStore: Store {
         }
     }
 
-    private func fault(for call: Call, _ key: String) -> Fault? {
+    private func fault(for call: Call, _ key: String) async throws -> Fault? {
+        let fault = match(call, key)
+        if case .interleave(let act) = fault { try await act() }
+        return fault
+    }
+
+    private func match(_ call: Call, _ key: String) -> Fault? {
         state.withLock { state in
             state.log.append((call, key))
             if let deadAfter = state.deadAfter, state.log.count > deadAfter { return .refuse }
@@ -83,8 +91,8 @@ package final class FaultyStore: Store {
     }
 
     package func put(_ key: String, from source: any ByteSource, options: PutOptions) async throws -> Int64 {
-        switch fault(for: .put, key) {
-        case nil: return try await inner.put(key, from: source, options: options)
+        switch try await fault(for: .put, key) {
+        case nil, .interleave: return try await inner.put(key, from: source, options: options)
         case .refuse:
             source.cancel()
             throw InjectedFault(call: .put, key: key)
@@ -98,8 +106,8 @@ package final class FaultyStore: Store {
     }
 
     package func get(_ key: String, range: Range<Int64>?) async throws -> any ByteSource {
-        switch fault(for: .get, key) {
-        case nil: return try await inner.get(key, range: range)
+        switch try await fault(for: .get, key) {
+        case nil, .interleave: return try await inner.get(key, range: range)
         case .refuse, .loseReply: throw InjectedFault(call: .get, key: key)
         case .cut(let bytes):
             let source = try await inner.get(key, range: range)
@@ -108,20 +116,34 @@ package final class FaultyStore: Store {
     }
 
     package func stat(_ key: String) async throws -> ObjectInfo? {
-        if fault(for: .stat, key) != nil { throw InjectedFault(call: .stat, key: key) }
-        return try await inner.stat(key)
+        switch try await fault(for: .stat, key) {
+        case nil, .interleave: return try await inner.stat(key)
+        case .refuse, .loseReply, .cut: throw InjectedFault(call: .stat, key: key)
+        }
     }
 
     package func list(_ prefix: String) -> AsyncThrowingStream<ObjectInfo, any Error> {
-        if fault(for: .list, prefix) != nil {
-            return AsyncThrowingStream { throw InjectedFault(call: .list, key: prefix) }
+        // Decided when the call is made, and not when the first object is asked for.
+        let rule = match(.list, prefix)
+        if case nil = rule { return inner.list(prefix) }
+        return AsyncThrowingStream { continuation in
+            let task = Task {
+                do {
+                    guard case .interleave(let act) = rule else { throw InjectedFault(call: .list, key: prefix) }
+                    try await act()
+                    for try await info in inner.list(prefix) { continuation.yield(info) }
+                    continuation.finish()
+                } catch {
+                    continuation.finish(throwing: error)
+                }
+            }
+            continuation.onTermination = { _ in task.cancel() }
         }
-        return inner.list(prefix)
     }
 
     package func delete(_ key: String) async throws {
-        switch fault(for: .delete, key) {
-        case nil: try await inner.delete(key)
+        switch try await fault(for: .delete, key) {
+        case nil, .interleave: try await inner.delete(key)
         case .loseReply:
             try await inner.delete(key)
             throw InjectedFault(call: .delete, key: key)
