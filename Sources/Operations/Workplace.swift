@@ -29,7 +29,8 @@ package struct Workplace: Sendable {
     package init(
         target: String, store: any Store, engine: any Engine,
         destination: @escaping @Sendable (String?) throws -> any Engine, writer: SetWriterConfiguration,
-        reader: SetReaderConfiguration, lease: LeaseConfiguration, exceptions: [String], stallTimeout: Int, clock: any WallClock,
+        reader: SetReaderConfiguration, lease: LeaseConfiguration, exceptions: [String], stallTimeout: Int,
+        clock: any WallClock,
         sleep: @escaping @Sendable (Double) async throws -> Void, random: @escaping RandomBytes, logger: Logger,
         report: @escaping @Sendable (RunEvent) async -> Void
     ) {
@@ -62,13 +63,29 @@ package struct Workplace: Sendable {
         for requestID: RequestID, waiting seconds: Int, _ body: @escaping @Sendable (Lease) async throws -> Result
     ) async throws -> Result {
         let logger = logger
-        return try await Lease.hold(
-            in: store, configuration: lease, requestID: requestID, waiting: seconds,
+        let lease = try await Lease.acquire(
+            in: store, configuration: lease, requestID: requestID.description, waiting: seconds,
             onWait: { holder in
                 logger.notice(
                     "waiting for another run's lock",
-                    metadata: ["holder": "\(holder.name)", "since": "\(holder.since)", "expires": "\(holder.expires)"])
-            }, body: body)
+                    metadata: [
+                        "holder": "\(holder.name)", "since": "\(holder.since)", "expires": "\(holder.expires)",
+                    ])
+            })
+        let result: Swift.Result<Result, any Error>
+        do {
+            result = .success(try await lease.guarding { try await body(lease) })
+        } catch {
+            result = .failure(error)
+        }
+        await uncancelled {
+            do {
+                try await lease.release()
+            } catch {
+                logger.warning("the lock was not given back; it runs out by itself", metadata: ["why": "\(error)"])
+            }
+        }
+        return try result.get()
     }
 }
 

@@ -90,7 +90,8 @@ package enum LeaseError: Failure, Equatable {
     package var hint: String {
         switch self {
         case .held: "let that run finish; if it is dead, the lock runs out by itself, so run again after that time"
-        case .lost(_, .takenOver): "this run stopped before it committed anything; see why it stood still, and run again"
+        case .lost(_, .takenOver):
+            "this run stopped before it committed anything; see why it stood still, and run again"
         case .lost(_, .notRenewed): "check that the store can be written to and answers, then run again"
         case .lost(_, .removed): "nothing but lifeboat may touch what is under locks/; run again"
         case .lost(_, .released): "this is a fault of the program; report it"
@@ -161,7 +162,8 @@ struct LockRecord: Equatable {
     init?(reading bytes: [UInt8]) {
         do {
             var fields = try JSONFields(try JSON(parsing: bytes), path: "")
-            guard try fields.string("format") == "lifeboat-lock-1", let state = State(rawValue: try fields.string("state"))
+            guard try fields.string("format") == "lifeboat-lock-1",
+                let state = State(rawValue: try fields.string("state"))
             else { return nil }
             let seconds = try fields.integer("leaseSeconds")
             guard (1...86400).contains(seconds) else { return nil }

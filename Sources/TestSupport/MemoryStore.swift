@@ -19,7 +19,9 @@ package final class MemoryStore: Store {
 
     /// Every key there is, in the order of bytes.
     package var keys: [String] {
-        objects.withLock { $0.keys.sorted { $0.lexicographicallyPrecedes($1) } }.map { String(decoding: $0, as: UTF8.self) }
+        objects.withLock { $0.keys.sorted { $0.lexicographicallyPrecedes($1) } }.map {
+            String(decoding: $0, as: UTF8.self)
+        }
     }
 
     /// An object's bytes, for tests that look; `nil` where there is none.

@@ -105,7 +105,8 @@ struct MetricValues: Equatable {
             }
             if lines.isEmpty { continue }
             let name = "\(prefix)_\(metric.rawValue)"
-            text += "# HELP \(name) \(metric.help)\n# TYPE \(name) \(metric.isCounter ? "counter" : "gauge")\n" + lines
+            text +=
+                "# HELP \(name) \(metric.help)\n# TYPE \(name) \(metric.isCounter ? "counter" : "gauge")\n" + lines
         }
         return text
     }

@@ -39,7 +39,8 @@ package struct JSONLogHandler: LogHandler {
     private func json(_ value: Logger.MetadataValue) -> JSON {
         switch value {
         case .string(let text): .string(text)
-        case .stringConvertible(let integer as any BinaryInteger): Int64(exactly: integer).map(JSON.exact) ?? .string("\(integer)")
+        case .stringConvertible(let integer as any BinaryInteger):
+            Int64(exactly: integer).map(JSON.exact) ?? .string("\(integer)")
         case .stringConvertible(let flag as Bool): .bool(flag)
         // Through `description` and nothing else: a Secret shows its mask there.
         case .stringConvertible(let value): .string(value.description)
@@ -81,7 +82,8 @@ package struct TextLogHandler: LogHandler {
     }
 
     private func quoted(_ text: String) -> String {
-        let isPlain = !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=") }
+        let isPlain =
+            !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=") }
         if isPlain { return text }
         return "\"" + text.split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\\\"") + "\""
     }

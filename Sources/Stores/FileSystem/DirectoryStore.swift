@@ -140,7 +140,9 @@ package struct DirectoryStore: Store {
     /// Removes what killed runs left half written under `prefix`: temporary files not written to for `seconds` (two
     /// days), by the file system's clock. Returns how many there were. Walks every directory under `prefix`; called
     /// at the start of a backup. A younger file may belong to a run that goes on.
-    package func sweepTemporaryFiles(olderThan seconds: Int64 = 48 * 3600, under prefix: String = "") async throws -> Int {
+    package func sweepTemporaryFiles(
+        olderThan seconds: Int64 = 48 * 3600, under prefix: String = ""
+    ) async throws -> Int {
         try Task.checkCancellation()
         return try await onThread("store-sweep") {
             let now = try fileSystemTime()

@@ -73,13 +73,16 @@ struct DirectoryWalk: Sendable {
             try FileStatus.of(root, followingLinks: true)
         }
         guard status != nil else { throw .rootMissing(path: root) }
-        let cut = prefix.utf8.lastIndex(of: UInt8(ascii: "/")).map { prefix.utf8.index(after: $0) } ?? prefix.startIndex
+        let cut =
+            prefix.utf8.lastIndex(of: UInt8(ascii: "/")).map { prefix.utf8.index(after: $0) } ?? prefix.startIndex
         let directory = String(prefix[..<cut])
         if !directory.isEmpty {
             // The piece after it only serves to name a file in the directory.
             try ObjectPath(root: root, key: directory + "file").refuseLinks()
         }
-        levels = [Level(prefix: directory, names: try names(in: directory, beginningWith: Array(prefix[cut...].utf8)))]
+        levels = [
+            Level(prefix: directory, names: try names(in: directory, beginningWith: Array(prefix[cut...].utf8)))
+        ]
     }
 
     /// The names in the directory of the keys that begin with `keyPrefix`, in descending order.
@@ -141,7 +144,8 @@ private func readDirectory(
             }
         let start = UnsafeRawPointer(entry).advanced(by: nameOffset)
         let bytes = UnsafeBufferPointer(
-            start: start.assumingMemoryBound(to: UInt8.self), count: strlen(start.assumingMemoryBound(to: CChar.self)))
+            start: start.assumingMemoryBound(to: UInt8.self), count: strlen(start.assumingMemoryBound(to: CChar.self))
+        )
         if bytes.elementsEqual(".".utf8) || bytes.elementsEqual("..".utf8) { continue }
         try body(bytes, kind)
     }

@@ -66,9 +66,11 @@ package enum FileStoreError: Failure, Equatable {
         case .invalidKey: "check the key, and the key prefix in the configuration"
         case .system(_, _, let code): ErrnoText(code).hint
         case .foreign: "move it out of the store's directory; to use another disk, mount it there or change the store"
-        case .pastEnd, .shrank: "the file was cut by something else: run 'lifeboat verify' on the set, and use another"
+        case .pastEnd, .shrank:
+            "the file was cut by something else: run 'lifeboat verify' on the set, and use another"
         case .tooLarge: "this is a fault of the program: longer parts go on in further segments; report it"
-        case .noExclusiveCreate: "use a directory on ext4, xfs, btrfs, zfs or NFS; FAT and some FUSE mounts will not do"
+        case .noExclusiveCreate:
+            "use a directory on ext4, xfs, btrfs, zfs or NFS; FAT and some FUSE mounts will not do"
         }
     }
 }
@@ -81,19 +83,37 @@ private struct ErrnoText {
     init(_ code: Int32) {
         (words, hint) =
             switch code {
-            case ENOSPC: ("the disk is full", "free space on it or enlarge it, then run again; 'df' shows how much there is")
+            case ENOSPC:
+                ("the disk is full", "free space on it or enlarge it, then run again; 'df' shows how much there is")
             case EDQUOT: ("the disk quota is used up", "raise the quota of this user or free space, then run again")
-            case EFBIG: ("the file is too large for this file system or limit", "raise 'ulimit -f', or use another file system")
+            case EFBIG:
+                (
+                    "the file is too large for this file system or limit",
+                    "raise 'ulimit -f', or use another file system"
+                )
             case EACCES, EPERM:
-                ("permission denied", "give the user that runs this (id -u) read, write and search rights on the directory")
-            case EROFS: ("the file system is read-only", "mount it for writing; after a disk error the kernel makes it read-only")
-            case EIO: ("the disk reports an error", "look at the kernel's log (dmesg); replace the disk, use another store")
+                (
+                    "permission denied",
+                    "give the user that runs this (id -u) read, write and search rights on the directory"
+                )
+            case EROFS:
+                (
+                    "the file system is read-only",
+                    "mount it for writing; after a disk error the kernel makes it read-only"
+                )
+            case EIO:
+                ("the disk reports an error", "look at the kernel's log (dmesg); replace the disk, use another store")
             case ENOENT: ("it is not there", "check the path, and that the volume is mounted")
             case ENOTDIR: ("a piece of its path is a file", "move that file out of the store's directory")
             case EISDIR: ("it is a directory", "move that directory out of the store's directory")
             case ENAMETOOLONG: ("the path is too long", "use a store directory or a key prefix with a shorter name")
-            case ESTALE: ("the network file system no longer knows it", "mount it again; the server was restarted or re-exported")
-            case ETIMEDOUT: ("the network file system does not answer", "check the file server and the network, then run again")
+            case ESTALE:
+                (
+                    "the network file system no longer knows it",
+                    "mount it again; the server was restarted or re-exported"
+                )
+            case ETIMEDOUT:
+                ("the network file system does not answer", "check the file server and the network, then run again")
             case EMFILE, ENFILE: ("too many files are open", "raise 'ulimit -n'")
             case ELOOP: ("it is a symbolic link", "move it out of the store's directory")
             default: ("system error \(code)", "'errno \(code)' and the kernel's log (dmesg) say more")

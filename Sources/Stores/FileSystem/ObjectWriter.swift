@@ -68,7 +68,8 @@ struct ObjectWriter {
             let path = "\(object.directory)/\(name)"
             do {
                 for parent in object.parents { try makeDirectory(parent) }
-                return Temporary(path: path, file: try OpenFile(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600))
+                return Temporary(
+                    path: path, file: try OpenFile(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode: 0o600))
             } catch {
                 last = error.code
             }
