@@ -80,10 +80,10 @@ extension EventReader {
                 .backupType, "the event asks for a backup and, with CONFIRM_RESTORE, for a restore",
                 hint: "send two events; a restore makes its safety backup by itself")
         }
-        if let action = try fields.word(.action, of: EventAction.allCases) {
-            guard EventAction.built.contains(action) else { throw notBuilt(action, fields) }
-            return action
+        if let later = fields.text(.action).flatMap(EventAction.init(rawValue:)), !EventAction.built.contains(later) {
+            throw notBuilt(later, fields)
         }
+        if let action = try fields.word(.action, of: EventAction.built) { return action }
         if fields.has(.confirmRestore) { return .restore }
         switch (fields.has(.backupType), fields.has(.backupKey)) {
         case (true, false): return .backup

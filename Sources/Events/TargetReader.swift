@@ -193,7 +193,9 @@ struct TargetReader {
         }
         guard let number = Int(level.text), String(number) == level.text, levels.contains(number) else {
             throw ConfigurationError(
-                level.name, "it is no level of \(algorithm.rawValue)",
+                level.name,
+                algorithm == .none
+                    ? "without compression there is no level" : "it is no level of \(algorithm.rawValue)",
                 hint: levels.count == 1
                     ? "leave it out" : "a whole number from \(levels.lowerBound) to \(levels.upperBound)")
         }

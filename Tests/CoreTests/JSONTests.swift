@@ -60,9 +60,8 @@ struct JSONTests {
     private static func text(_ random: inout SeededRandom) -> String {
         var text = ""
         for _ in 0..<Int.random(in: 0..<8, using: &random) {
-            if let scalar = Unicode.Scalar(
-                UInt32.random(in: 0...0x10FFFF, using: &random) >> .random(in: 0..<20, using: &random))
-            {
+            let value = UInt32.random(in: 0...0x10FFFF, using: &random) >> UInt32.random(in: 0..<20, using: &random)
+            if let scalar = Unicode.Scalar(value) {
                 text.unicodeScalars.append(scalar)
             }
         }

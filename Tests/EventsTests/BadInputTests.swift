@@ -10,7 +10,8 @@ struct BadInputTests {
     /// secret, by reading configuration and event as the program does.
     @Test("each case of the table is refused as it should be", arguments: try BadInput.table(directory: directory))
     func refused(_ input: BadInput) throws {
-        let failure = try #require(failure(of: input), "\(input.name) was accepted")
+        let refusal = refusal(of: input)
+        let failure = try #require(refusal, "\(input.name) was accepted")
         #expect(failure.exitCode == input.exitCode, "\(failure)")
         #expect(failure.object == input.field, "\(failure)")
         #expect(!failure.cause.isEmpty && !failure.hint.isEmpty)
@@ -32,10 +33,10 @@ struct BadInputTests {
     @Test func baseIsGood() throws {
         var input = try #require(try BadInput.table(directory: Self.directory).first)
         input.event = "{\"action\":\"list\"}"
-        #expect(failure(of: input) == nil)
+        #expect(refusal(of: input) == nil)
     }
 
-    private func failure(of input: BadInput) -> (any Failure)? {
+    private func refusal(of input: BadInput) -> (any Failure)? {
         var environment = input.environment
         var files: [String: String] = ["\(Self.directory)/clinic.key": BadInput.marker]
         if let yaml = input.yaml {
