@@ -214,4 +214,23 @@ struct ConfigurationTests {
         for setting in Setting.allCases { #expect(text.contains("`\(setting.key)`"), "\(setting.key)") }
         for name in LibpqParameters.variables.keys { #expect(text.contains("`\(name)`"), "\(name)") }
     }
+
+    /// Shows that the worked example of the documentation is accepted as it stands, and means what it says.
+    @Test func documentedExample() throws {
+        let text = String(decoding: try Fixture.bytes("docs/configuration.md"), as: UTF8.self)
+        let start = try #require(text.firstRange(of: "```yaml\n")?.upperBound)
+        let end = try #require(text[start...].firstRange(of: "```")?.lowerBound)
+        let settings = try configuration(
+            ["LIFEBOAT_CONFIG": "/c.yaml"],
+            files: [
+                "/c.yaml": String(text[start..<end]), "/run/secrets/clinic-password": "pw\n",
+                "/run/secrets/lab-url": "postgres://backup@lab.example/lab",
+                "/run/secrets/staging-url": "postgres://restore@staging.example/clinic",
+            ]
+        ).settings
+        #expect(settings.targets.map(\.name) == ["clinic", "lab"])
+        #expect(settings.targets.map(\.keyPrefix) == ["clinic", "hospital/lab"])
+        #expect(settings.targets.map(\.compression.level) == [1, 3])
+        #expect(settings.targets.allSatisfy { $0.destinations["staging"]?.parameters["sslmode"] == "verify-full" })
+    }
 }

@@ -90,6 +90,13 @@ struct EventExamplesTests {
         #expect(tiers == Tier.selectable.map(\.rawValue))
     }
 
+    /// Shows that the documentation's page has every field in its table, and every example.
+    @Test func documentationIsComplete() throws {
+        let text = String(decoding: try Fixture.bytes("docs/events.md"), as: UTF8.self)
+        for field in EventField.allCases { #expect(text.contains("\n| `\(field.name)` |"), "\(field.name)") }
+        for example in Self.examples { #expect(text.contains("](../events/\(example))"), "\(example)") }
+    }
+
     private static func object(_ value: Any?) throws -> [String: Any] { try #require(value as? [String: Any]) }
 
     /// Shows with an independent validator (Python's jsonschema) that the schema is one, that every example is valid
