@@ -46,6 +46,8 @@ let package = Package(
         .systemLibrary(
             name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "CLinux", path: "Sources/CLinux"),
+        // SHA-256 of very many short rows, two at a time.
+        .target(name: "CSHA256", path: "Sources/CSHA256"),
 
         library("Core", path: "Core", ["CLinux", log]),
         library(
@@ -64,7 +66,7 @@ let package = Package(
         library("Envelope", path: "Envelope", ["Core", crypto]),
         library("Sets", path: "Sets", ["Core", "Streams", "Envelope", crypto]),
         library("Operations", path: "Operations", ["Core", "Sets", log]),
-        library("PostgresEngine", path: "Engines/Postgres", ["Core", "Streams", "CLibpq", "CLinux", crypto]),
+        library("PostgresEngine", path: "Engines/Postgres", ["Core", "Streams", "CLibpq", "CLinux", "CSHA256", crypto]),
         library("LocalKeyring", path: "Keyrings/Local", ["Core", crypto]),
         library(
             "RSAKeyring", path: "Keyrings/RSA",
@@ -96,7 +98,7 @@ let package = Package(
             exclude: ["Fixtures", "Python"]),
         tests("StoreTests", ["Core", "FileSystemStore", "TestSupport", crypto]),
         tests("SetsTests", ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "TestSupport", crypto]),
-        tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "TestSupport", crypto]),
+        tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CSHA256", "TestSupport", crypto]),
         tests("ReportingTests", ["Core", "MetricsReporter", "ProgressReporter", "TestSupport", log]),
         // The binary as its users meet it: events in, exit codes, files and databases out.
         tests("LifeboatTests", ["Core", "Events", "TestSupport", crypto, "lifeboat"]),
