@@ -1,0 +1,60 @@
+package import Core
+
+/// The engine `postgres`: logical dumps of one database, restored beside it and swapped in by name.
+///
+/// A snapshot reads with the server's own pg_dump; it changes nothing there. A restore needs a role that may create
+/// databases and owns the one it replaces, and one other database (`postgres` or `template1`) to stand in meanwhile.
+package struct PostgresDatabase: Engine {
+    /// The names of a set's parts.
+    enum PartName {
+        static let globals = "globals.sql"
+        static let properties = DatabaseProperties.partName
+        static let database = "database.sql"
+        static let all = [globals, properties, database]
+    }
+
+    let endpoint: PostgresEndpoint
+    let toolSearch: ToolSearch
+    let timing: Timing
+
+    /// How long to wait for what others hold.
+    package struct Timing: Sendable {
+        /// Seconds that the dump waits for a table's lock.
+        package var dumpLock: Int
+        /// How often a swap is tried while others keep coming back to the database.
+        package var swapAttempts: Int
+        /// Between two questions whether a tool's session works.
+        package var heartbeat: Duration
+
+        package init(dumpLock: Int = 120, swapAttempts: Int = 10, heartbeat: Duration = .seconds(5)) {
+            self.dumpLock = dumpLock
+            self.swapAttempts = swapAttempts
+            self.heartbeat = heartbeat
+        }
+    }
+
+    package init(_ endpoint: PostgresEndpoint, tools: ToolSearch, timing: Timing = Timing()) {
+        self.endpoint = endpoint
+        toolSearch = tools
+        self.timing = timing
+    }
+
+    package var capabilities: EngineCapabilities { EngineCapabilities(name: "postgres", endpoint: endpoint.label) }
+
+    package func snapshot(_ request: SnapshotRequest) async throws -> any Snapshot {
+        try await LogicalSnapshot.begin(self, meter: request.meter)
+    }
+
+    package func examine(_ parts: any PartOpener, recompute: Bool, meter: ProgressMeter) async throws -> Contents? {
+        try await Examination(parts: parts, meter: meter).run(recompute: recompute)
+    }
+
+    package func plan(_ request: RestoreRequest) async throws -> any RestorePlan {
+        try await DatabaseRestore.plan(self, request)
+    }
+}
+
+/// Runs `body` to its end even where the task around it has been cancelled: for cleaning up.
+func uncancelled<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
+    try await Task { try await body() }.value
+}

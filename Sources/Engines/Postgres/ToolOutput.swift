@@ -1,0 +1,77 @@
+import Core
+import Streams
+
+/// What a dump must end with to be whole.
+enum CompletionLine {
+    static let database = "-- PostgreSQL database dump complete"
+    static let globals = "-- PostgreSQL database cluster dump complete"
+}
+
+/// The last few kilobytes of a stream, where a dump says that it is complete.
+struct DumpTail: Sendable {
+    private static let limit = 4096
+    private var bytes: [UInt8] = []
+
+    mutating func add(_ chunk: UnsafeRawBufferPointer) {
+        bytes.append(contentsOf: chunk.suffix(Self.limit))
+        if bytes.count > Self.limit { bytes.removeFirst(bytes.count - Self.limit) }
+    }
+
+    /// Whether `line` stands at the end, with nothing after it but blank lines, empty comments and the `\unrestrict` of
+    /// newer versions.
+    func ends(with line: String) -> Bool {
+        guard bytes.last == UInt8(ascii: "\n") else { return false }
+        for candidate in bytes.split(separator: UInt8(ascii: "\n")).reversed() {
+            if candidate.elementsEqual("--".utf8) || candidate.starts(with: "\\unrestrict ".utf8) { continue }
+            return candidate.elementsEqual(line.utf8)
+        }
+        return false
+    }
+}
+
+/// The output of a dump tool. Its end is only reported when the tool has exited 0 and its completion line has come.
+final class DumpOutput: ByteSource {
+    private let child: ChildOutput
+    private let label: String
+    private let completionLine: String
+    private let object: String
+    private let meter: ProgressMeter
+    private let tail = Guarded(DumpTail())
+    private let ended = Guarded(false)
+
+    init(_ command: ChildCommand, completionLine: String, object: String, meter: ProgressMeter) throws {
+        child = try ChildOutput(command)
+        label = command.label
+        self.completionLine = completionLine
+        self.object = object
+        self.meter = meter
+    }
+
+    func next() throws -> Chunk? {
+        let chunk: Chunk?
+        do {
+            chunk = try child.next()
+        } catch let failure as ChildFailure {
+            throw PostgresError.dumpTool(failure, on: object)
+        }
+        if let chunk {
+            tail.withLock { $0.add(chunk.bytes) }
+            meter.add(chunk.count)
+            return chunk
+        }
+        guard tail.value.ends(with: completionLine) else { throw PostgresError.incompleteDump(label, of: object) }
+        ended.withLock { $0 = true }
+        return nil
+    }
+
+    /// Whether the end has been reported.
+    var isComplete: Bool { ended.value }
+
+    func cancel() { child.cancel() }
+
+    /// Ends the tool and waits until it is gone.
+    func end() async {
+        child.cancel()
+        await child.ended()
+    }
+}
