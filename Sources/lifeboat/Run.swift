@@ -64,9 +64,8 @@ struct Run: Sendable {
     private func job(file: String?, _ settings: Settings) throws -> Job {
         var sources = EventSources(
             file: try file.map { (name: $0, bytes: try readFile($0)) }, environment: environment, standardInput: nil)
-        if isatty(STDIN_FILENO) == 0 {
-            // With another source at hand standard input is only read to find out whether it contradicts, and a pod's
-            // is empty.
+        // Only where nothing else carries an event: standard input may stay open for ever.
+        if sources.needsStandardInput, isatty(STDIN_FILENO) == 0 {
             sources.standardInput = try readStandardInput(limit: EventSources.largestEvent)
         }
         return try reader(settings).job(from: sources)
