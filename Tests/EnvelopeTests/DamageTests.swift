@@ -16,7 +16,9 @@ struct DamageTests {
             let dataKey = try await openDataKey(header.dataKeys, context: header.context, with: [identity])
             var reader = try MessageReader(header: header, dataKey: dataKey)
             try message.withUnsafeBytes { bytes in
-                try reader.update(UnsafeRawBufferPointer(rebasing: bytes[header.length...])) { emitted += $0.bytes }
+                try reader.update(UnsafeRawBufferPointer(rebasing: bytes[header.length...])) {
+                    emitted += contents(of: $0)
+                }
             }
             try reader.finish()
             Issue.record("it opened: \(what())")

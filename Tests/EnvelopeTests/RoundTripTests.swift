@@ -139,8 +139,9 @@ struct RoundTripTests {
             }
         }
         let writer = try MessageWriter(dataKey: sample.dataKey, parameters: sample.parameters)
+        let full = Chunk([UInt8](repeating: 0, count: 8))
         do {
-            _ = try [UInt8](repeating: 0, count: 8).withUnsafeBytes { try writer.finish($0) }
+            _ = try writer.finish(full.bytes)
             Issue.record("a full final frame was written")
         } catch {
             #expect(error as? EnvelopeError == .wrongFrameSize(expected: "fewer than 8", given: 8))

@@ -114,17 +114,20 @@ struct Sample {
 func seal(_ plaintext: [UInt8], dataKey: SecretBytes, parameters: MessageParameters) throws -> [UInt8] {
     var writer = try MessageWriter(dataKey: dataKey, parameters: parameters)
     var message = writer.header
-    return try plaintext.withUnsafeBytes { bytes in
-        var offset = 0
-        while bytes.count - offset >= parameters.frameLength {
-            let end = offset + parameters.frameLength
-            message += try writer.seal(UnsafeRawBufferPointer(rebasing: bytes[offset..<end])).bytes
-            offset = end
-        }
-        message += try writer.finish(UnsafeRawBufferPointer(rebasing: bytes[offset...])).bytes
-        return message
+    var rest = plaintext[...]
+    while rest.count >= parameters.frameLength {
+        let frame = Chunk(rest.prefix(parameters.frameLength))
+        message += contents(of: try withExtendedLifetime(frame) { try writer.seal(frame.bytes) })
+        rest = rest.dropFirst(parameters.frameLength)
     }
+    // Finishing consumes the writer, which a closure may not: the bytes come from a chunk.
+    let last = Chunk(rest)
+    message += contents(of: try writer.finish(last.bytes))
+    return message
 }
+
+/// A copy, made while the chunk is held.
+func contents(of chunk: Chunk) -> [UInt8] { withExtendedLifetime(chunk) { Array(chunk.bytes) } }
 
 /// The header of `message`; a message that ends within it is a truncated one.
 func header(of message: [UInt8]) throws -> MessageHeader {
@@ -140,7 +143,7 @@ func open(_ message: [UInt8], dataKey: SecretBytes, splits: [Int] = []) throws -
     try message.withUnsafeBytes { bytes in
         var offset = header.length
         for end in splits.filter({ $0 > header.length }) + [message.count] {
-            try reader.update(UnsafeRawBufferPointer(rebasing: bytes[offset..<end])) { plaintext += $0.bytes }
+            try reader.update(UnsafeRawBufferPointer(rebasing: bytes[offset..<end])) { plaintext += contents(of: $0) }
             offset = end
         }
     }
