@@ -46,9 +46,9 @@ enum FrameKind {
 /// A key for a use beside the messages, from the data key of a set: the manifest's MAC.
 ///
 /// HKDF with SHA-512 (RFC 5869), 32 bytes: salt is the ASCII text
-/// `lifeboat: a key for the set as a whole, not for one message`, info the UTF-8 bytes of `info`. A message's own keys
-/// come from the same data key with the 32 bytes of its message id as salt. This salt is longer and does not end in
-/// zeros, so no message id is the same salt.
+/// `lifeboat: a key for the set as a whole, not for one message`, info the UTF-8 bytes of `info`. A message's own
+/// keys come from the same data key with the 32 bytes of its message id as salt. This salt is longer and does not end
+/// in zeros, so no message id is the same salt.
 package func deriveKey(from dataKey: SecretBytes, info: String) -> SymmetricKey {
     let salt = "lifeboat: a key for the set as a whole, not for one message"
     return dataKey.withBytes { bytes in

@@ -1,12 +1,5 @@
 package import Core
 
-/// A clause of a contract that an implementation does not keep.
-package struct ContractViolation: Error, CustomStringConvertible {
-    package let description: String
-
-    package init(_ description: String) { self.description = description }
-}
-
 /// What every ``KeyProvider`` has to hold, whatever kind of key it stands for. Throws ``ContractViolation`` with the
 /// first clause that it does not.
 ///
@@ -107,7 +100,7 @@ private func requireRefusal(
         try require(!error.hint.isEmpty, "says what to do next: \(change)")
         return
     }
-    throw ContractViolation("a key provider refuses a wrapped key with \(change)")
+    throw ContractViolation(description: "a key provider refuses a wrapped key with \(change)")
 }
 
 private enum Samples {
@@ -120,7 +113,7 @@ private enum Samples {
 }
 
 private func require(_ condition: Bool, _ clause: String) throws {
-    guard condition else { throw ContractViolation("a key provider \(clause)") }
+    guard condition else { throw ContractViolation(description: "a key provider \(clause)") }
 }
 
 private func bytes(_ secret: SecretBytes) -> [UInt8] { secret.withBytes { Array($0) } }

@@ -60,7 +60,7 @@ struct Vector: Sendable, CustomTestStringConvertible {
 @Suite("Messages that others made")
 struct VectorTests {
     /// The messages come from the AWS Encryption SDK for Python and from a second implementation of the format; each
-    /// opens to its plaintext or is refused for its own reason, by the AES key and, where it is for both, the RSA key.
+    /// opens to its plaintext, or is refused for its own reason.
     @Test("Each opens, or is refused for the reason that it was made for")
     func vectors() async throws {
         let directory = try KeyDirectory()

@@ -25,7 +25,8 @@ RSA_NAME = "escrow"
 with open(os.path.join(FIXTURES, "rsa-private.pem"), "rb") as file:
     RSA_PEM = file.read()
 RSA_PUBLIC = serialization.load_pem_private_key(RSA_PEM, None).public_key()
-CONTEXT = {"lifeboat-target": "clinic", "lifeboat-set": "daily/backup-2025-01-15T07-00-00-000Z", "lifeboat-format": "1"}
+CONTEXT = {
+    "lifeboat-target": "clinic", "lifeboat-set": "daily/backup-2025-01-15T07-00-00-000Z", "lifeboat-format": "1"}
 
 
 def block(data):
