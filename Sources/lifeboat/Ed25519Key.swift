@@ -1,4 +1,6 @@
+import Core
 import Crypto
+import LocalKeyring
 
 /// Ed25519 private keys as OpenSSL writes them (RFC 8410): PKCS #8 in PEM.
 enum Ed25519Key {
@@ -13,10 +15,15 @@ enum Ed25519Key {
     static func privateKey(pem: String) throws -> Curve25519.Signing.PrivateKey {
         let lines = pem.split(whereSeparator: \.isNewline).map { String($0) }
         guard let begin = lines.firstIndex(of: "-----BEGIN PRIVATE KEY-----"),
-            let end = lines.firstIndex(of: "-----END PRIVATE KEY-----"), begin < end,
-            let document = base64Bytes(lines[(begin + 1)..<end].joined()),
-            document.count == header.count + 32, document.starts(with: header)
+            let end = lines.firstIndex(of: "-----END PRIVATE KEY-----"), begin < end
         else { throw NotAKey() }
-        return try Curve25519.Signing.PrivateKey(rawRepresentation: document.suffix(32))
+        var text = Array(lines[(begin + 1)..<end].joined().utf8)
+        defer { text.withUnsafeMutableBytes { wipe($0) } }
+        guard let document = text.withUnsafeBytes({ KeyFile.decodeBase64($0) }) else { throw NotAKey() }
+        return try document.withBytes { bytes in
+            guard bytes.count == header.count + 32, bytes.starts(with: header) else { throw NotAKey() }
+            return try Curve25519.Signing.PrivateKey(
+                rawRepresentation: UnsafeRawBufferPointer(rebasing: bytes[header.count...]))
+        }
     }
 }

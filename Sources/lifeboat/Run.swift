@@ -134,9 +134,8 @@ struct Run: Sendable {
     private func makeLogger(_ settings: Settings, _ output: TextOutput) -> Logger {
         let level: Logger.Level = settings.debug ? .debug : .info
         return Logger(label: "lifeboat") { label in
-            isTerminal
-                ? TextLogHandler(level: level, clock: clock, output: output)
-                : JSONLogHandler(label: label, level: level, clock: clock, output: output)
+            if isTerminal { return TextLogHandler(level: level, clock: clock, output: output) }
+            return JSONLogHandler(label: label, level: level, clock: clock, output: output)
         }
     }
 
