@@ -1,4 +1,5 @@
 import Core
+import TestSupport
 import Testing
 
 @Suite("JSON, strict and canonical")
@@ -123,21 +124,4 @@ struct JSONTests {
         let error = #expect(throws: JSONFieldError.self) { try fields.finish() }
         #expect(error?.field == "parts[2].z")
     }
-}
-
-/// Chance that a seed repeats (SplitMix64).
-struct SeededRandom: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
-        return value ^ (value >> 31)
-    }
-
-    mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) } }
 }

@@ -1,6 +1,7 @@
 import Core
 import Envelope
 import LocalKeyring
+import TestSupport
 import Testing
 
 @Suite("What was changed never opens")
@@ -32,7 +33,7 @@ struct DamageTests {
     }
 
     private func sample(_ directory: KeyDirectory) async throws -> (AESKeyProvider, [UInt8], [UInt8]) {
-        var generator = SeededGenerator(seed: 20)
+        var generator = SeededRandom(seed: 20)
         let identity = try directory.aes("clinic.key", generator.bytes(32))
         let plaintext = generator.bytes(40)
         let sample = try await Sample(frameLength: 16, context: ["a": "b"]).sealed(for: [identity])
@@ -66,7 +67,7 @@ struct DamageTests {
 
     @Test("Frames of two messages under the same data key, mixed: no exchange opens")
     func splices() throws {
-        var generator = SeededGenerator(seed: 21)
+        var generator = SeededRandom(seed: 21)
         let first = Sample(seed: 1, frameLength: 16)
         var parameters = first.parameters
         parameters.messageID = generator.bytes(32)
@@ -92,7 +93,7 @@ struct DamageTests {
     func mutations() async throws {
         let directory = try KeyDirectory()
         let (identity, plaintext, message) = try await sample(directory)
-        var generator = SeededGenerator(seed: 22)
+        var generator = SeededRandom(seed: 22)
         for round in 0..<(2000 * soakFactor) {
             var changed = message
             for _ in 0..<Int.random(in: 1...4, using: &generator) { mutate(&changed, &generator) }
@@ -106,7 +107,7 @@ struct DamageTests {
         }
     }
 
-    private func mutate(_ bytes: inout [UInt8], _ generator: inout SeededGenerator) {
+    private func mutate(_ bytes: inout [UInt8], _ generator: inout SeededRandom) {
         guard bytes.count > 1 else { return }
         let a = Int.random(in: 0..<bytes.count, using: &generator)
         let b = min(bytes.count, a + Int.random(in: 0...64, using: &generator))

@@ -89,7 +89,7 @@ struct InteropTests {
         arguments: PythonSDK.all, [4096, 1 << 20])
     func pythonOpensOurs(sdk: PythonSDK, frameLength: Int) async throws {
         let script = try documentedScript()
-        var generator = SeededGenerator(seed: 40)
+        var generator = SeededRandom(seed: 40)
         let contexts = [sampleContext, [:], ["\u{FFEE}": "Ärzte", "\u{1F691}": "", "Z": "1", "a": "2"]]
         for (index, length) in [0, frameLength, frameLength * 2 + 17].enumerated() {
             let plaintext = generator.bytes(length)
@@ -109,7 +109,7 @@ struct InteropTests {
         let script = Repository.root.appendingPathComponent("Tests/EnvelopeTests/Python/seal.py").path
         let clinic = try AESKeyProvider(path: aesFile)
         let escrow = try RSAKeyProvider(path: privateFile)
-        var generator = SeededGenerator(seed: 41)
+        var generator = SeededRandom(seed: 41)
         let cases: [(length: Int, context: String, key: String, identity: any KeyProvider)] = [
             (0, "{}", "aes:\(aesFile)", clinic),
             (frameLength * 2, #"{"lifeboat-target": "clinic"}"#, "rsa:\(publicFile)", escrow),

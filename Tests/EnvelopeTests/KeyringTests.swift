@@ -155,7 +155,7 @@ struct KeyringTests {
             let path = try directory.write("cut.pem", text.prefix(count))
             #expect(throws: RSAKeyError.self) { try RSAKeyProvider(path: path) }
         }
-        var generator = SeededGenerator(seed: 30)
+        var generator = SeededRandom(seed: 30)
         for _ in 0..<50 {
             var changed = text
             changed[Int.random(in: 40..<(text.count - 40), using: &generator)] = UInt8(ascii: "A")

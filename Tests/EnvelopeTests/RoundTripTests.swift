@@ -1,6 +1,7 @@
 import Core
 import Crypto
 import Envelope
+import TestSupport
 import Testing
 
 @Suite("What is sealed opens again")
@@ -9,7 +10,7 @@ struct RoundTripTests {
         "Around every edge of a frame, the message has the length foretold and opens to the same bytes",
         arguments: [1, 2, 64, 100, 4096])
     func lengths(frameLength: Int) throws {
-        var generator = SeededGenerator(seed: 7)
+        var generator = SeededRandom(seed: 7)
         let sample = Sample(frameLength: frameLength)
         let edges = [0, 1, 2, 5].flatMap { [$0 * frameLength - 1, $0 * frameLength, $0 * frameLength + 1] }
         for length in Set(edges.filter { $0 >= 0 }).sorted() {
@@ -23,7 +24,7 @@ struct RoundTripTests {
 
     @Test("A stream split in two at any byte, and one that comes byte by byte, opens to the same bytes")
     func everySplit() throws {
-        var generator = SeededGenerator(seed: 8)
+        var generator = SeededRandom(seed: 8)
         let sample = Sample(frameLength: 16)
         let plaintext = generator.bytes(16 * 3 + 5)
         let message = try sample.message(plaintext)
@@ -36,7 +37,7 @@ struct RoundTripTests {
 
     @Test("Random lengths, frame lengths, contexts and splits: a property, from a fixed seed")
     func property() throws {
-        var generator = SeededGenerator(seed: 9)
+        var generator = SeededRandom(seed: 9)
         for _ in 0..<(200 * soakFactor) {
             var context: [String: String] = [:]
             for _ in 0..<Int.random(in: 0...4, using: &generator) {
@@ -56,7 +57,7 @@ struct RoundTripTests {
         }
     }
 
-    private func text(_ generator: inout SeededGenerator) -> String {
+    private func text(_ generator: inout SeededRandom) -> String {
         let letters: [Character] = ["a", "Z", "ä", "日", "\u{1F691}", "\u{FFEE}", " ", "\n", "\""]
         return String(
             (0..<Int.random(in: 0...8, using: &generator)).map { _ in letters.randomElement(using: &generator) ?? "a"
@@ -76,7 +77,7 @@ struct RoundTripTests {
 
     @Test("A frame longer than a chunk may be comes in several chunks, all of it after it has authenticated")
     func longFrames() throws {
-        var generator = SeededGenerator(seed: 10)
+        var generator = SeededRandom(seed: 10)
         let sample = Sample(frameLength: Chunk.size * 2)
         let plaintext = generator.bytes(8) + [UInt8](repeating: 1, count: Chunk.size * 3)
         let message = try sample.message(plaintext)

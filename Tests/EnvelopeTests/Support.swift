@@ -5,27 +5,6 @@ import LocalKeyring
 import RSAKeyring
 import TestSupport
 
-/// Numbers that are the same in every run (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
-
-    mutating func bytes(_ count: Int) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        for index in bytes.indices { bytes[index] = UInt8(truncatingIfNeeded: next()) }
-        return bytes
-    }
-}
-
 /// How many times over the random tests run.
 let soakFactor = runsSoak ? 50 : 1
 
@@ -84,7 +63,7 @@ struct Sample {
         seed: UInt64 = 1, frameLength: Int = 64, context: [String: String] = sampleContext,
         dataKeys: [EncryptedDataKey]? = nil
     ) {
-        var generator = SeededGenerator(seed: seed)
+        var generator = SeededRandom(seed: seed)
         dataKey = secret(generator.bytes(32))
         let standIn = EncryptedDataKey(
             providerID: "lifeboat", providerInfo: Array("nobody".utf8), ciphertext: [1, 2, 3])
