@@ -4,11 +4,13 @@ import Streams
 
 /// A single file as a message: `lifeboat encrypt` and `decrypt`.
 package enum FileEnvelope {
-    /// Seals `source` as the object `name` and its keys, readable, as `<name>.encryption_info`; neither may be there before.
+    /// Seals the object `file` as the object `name`, and its keys, readable, as `<name>.encryption_info`; neither may be
+    /// there before. Returns for how many recipients.
     package static func encrypt(
-        _ source: any ByteSource, as name: String, in store: any Store, for recipients: [any KeyProvider],
-        random: RandomBytes
-    ) async throws -> EncryptionInfo {
+        _ file: String, in fileStore: any Store, as name: String, in store: any Store,
+        for recipients: [any KeyProvider], random: @escaping RandomBytes
+    ) async throws -> Int {
+        let source = try await fileStore.get(file, range: nil)
         var fresh = random(32)
         let dataKey = SecretBytes(wiping: &fresh)
         let context = ["lifeboat-format": String(Manifest.formatVersion)]
@@ -28,7 +30,7 @@ package enum FileEnvelope {
             try await store.delete(name)
             throw error
         }
-        return info
+        return dataKeys.count
     }
 
     /// Opens the message `name`, of ours or of any other writer of the format, into the object `output`, which may not

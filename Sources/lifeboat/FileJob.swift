@@ -10,31 +10,30 @@ struct FileJob: Sendable {
     let settings: Settings
 
     func encrypt(_ file: String, to output: String?) async throws {
-        let target = try onlyTarget()
+        let recipients = try onlyTarget().recipients.map(Composition.recipient)
         let output = output ?? file + Self.suffix
-        let (sourceStore, sourceName) = try place(file)
-        let (store, name) = try place(output)
-        let info = try await FileEnvelope.encrypt(
-            try await sourceStore.get(sourceName, range: nil), as: name, in: store,
-            for: try target.recipients.map(Composition.recipient), random: systemRandom)
-        Output.write(
-            JSON.object([
-                "action": .string("encrypt"), "outcome": .string("succeeded"), "exitCode": .integer(0),
-                "file": .string(output), "recipients": .integer(Int64(info.dataKeys.count)),
-            ]).canonicalText)
+        let plain = try Place(file)
+        let sealed = try Place(output)
+        let count = try await FileEnvelope.encrypt(
+            plain.name, in: plain.store, as: sealed.name, in: sealed.store, for: recipients, random: systemRandom)
+        report("encrypt", output, "recipients", Int64(count))
     }
 
     func decrypt(_ file: String, to output: String?) async throws {
-        let target = try onlyTarget()
+        let identities = try onlyTarget().identities.map(Composition.identity)
         let output = try output ?? plainName(file)
-        let (store, name) = try place(file)
-        let (outputStore, outputName) = try place(output)
+        let sealed = try Place(file)
+        let plain = try Place(output)
         let bytes = try await FileEnvelope.decrypt(
-            name, in: store, as: outputName, in: outputStore, with: try target.identities.map(Composition.identity))
+            sealed.name, in: sealed.store, as: plain.name, in: plain.store, with: identities)
+        report("decrypt", output, "bytes", bytes)
+    }
+
+    private func report(_ action: String, _ file: String, _ figure: String, _ value: Int64) {
         Output.write(
             JSON.object([
-                "action": .string("decrypt"), "outcome": .string("succeeded"), "exitCode": .integer(0),
-                "file": .string(output), "bytes": .exact(bytes),
+                "action": .string(action), "outcome": .string("succeeded"), "exitCode": .integer(0),
+                "file": .string(file), figure: .exact(value),
             ]).canonicalText)
     }
 
@@ -56,12 +55,17 @@ struct FileJob: Sendable {
         }
         return target
     }
+}
 
-    /// A file as an object in the store that its directory is.
-    private func place(_ path: String) throws -> (any Store, String) {
+/// A file as an object in the store that its directory is.
+private struct Place {
+    let store: any Store
+    let name: String
+
+    init(_ path: String) throws {
         let slash = path.lastIndex(of: "/")
         let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
-        return (try DirectoryStore(root: directory, largestObject: .max, random: systemRandom), name)
+        name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+        store = try DirectoryStore(root: directory, largestObject: .max, random: systemRandom)
     }
 }
