@@ -141,3 +141,68 @@ struct DumpSafetyTests {
         }
     }
 }
+
+/// What the text of a dump says beside its rows, on small dumps written out by hand.
+@Suite("Facts and storage in a dump")
+struct DumpFactsTests {
+    @Test("name extensions, tablespaces and every kind of role")
+    func names() throws {
+        let facts = try read(
+            dumpText(
+                #"""
+                CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA public;
+
+                --
+                -- Name: t; Type: TABLE; Schema: public; Owner: o; Tablespace: fast
+                --
+
+                CREATE TABLE public.t (a integer);
+                ALTER TABLE public.t OWNER TO "o ""1""";
+                GRANT SELECT,INSERT ON TABLE public.t TO PUBLIC;
+                GRANT SELECT(a) ON TABLE public.t TO a, "B c" WITH GRANT OPTION;
+                REVOKE ALL ON FUNCTION public.f(x integer) FROM d;
+                SET SESSION AUTHORIZATION 'e';
+                ALTER DEFAULT PRIVILEGES FOR ROLE f REVOKE ALL ON TABLES FROM g;
+                CREATE POLICY p ON public.t TO h, i USING ((a > 0));
+                CREATE USER MAPPING FOR j SERVER s;
+                """#)
+        ).facts
+        #expect(facts.extensions == ["uuid-ossp"])
+        #expect(facts.tablespaces == ["fast"])
+        #expect(facts.owners == ["o \"1\""])
+        #expect(facts.grantees == ["a", "B c", "d", "e", "f", "g", "h", "i", "j"])
+        #expect(facts.usesRestrict)
+    }
+
+    @Test("show another tablespace and another access method of a table as a failure")
+    func storage() throws {
+        let table = { (tablespace: String, method: String) in
+            try read(
+                dumpText(
+                    """
+                    SET default_table_access_method = \(method);
+                    -- Name: t; Type: TABLE; Schema: public; Owner: o\(tablespace)
+                    CREATE TABLE public.t (a integer);
+                    """)
+            ).contents
+        }
+        let plain = try table("", "heap")
+        for other in [try table("; Tablespace: fast", "heap"), try table("", "columnar")] {
+            #expect(
+                ContentsComparison(recorded: plain, found: other).failures == [
+                    "table public.t is defined differently"
+                ])
+        }
+    }
+
+    @Test("keep within bounds a statement of any length, and bind the whole of it")
+    func longStatement() throws {
+        let body = String(repeating: "x", count: 9 << 20)
+        let function = { (text: String) in
+            try read(dumpText("CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$\(text)$$;")).contents
+        }
+        #expect(try function(body) == function(body))
+        let comparison = ContentsComparison(recorded: try function(body), found: try function(body + "y"))
+        #expect(comparison.failures.count == 1)
+    }
+}
