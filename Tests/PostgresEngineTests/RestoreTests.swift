@@ -70,6 +70,18 @@ struct RestoreTests {
         try await server.sql("DROP DATABASE \(quoted(name: name)); DROP DATABASE \(quoted(name: replaced))")
     }
 
+    @Test("brings back a database with everything a dump finds hard, over itself")
+    func awkward() async throws {
+        let server = try await PostgresServer.shared()
+        let database = try await AwkwardDatabase.create(on: server, valueBytes: 3_000_000)
+        let engine = server.engine(database)
+        let set = try await engine.take()
+        try await engine.restore(set.request("awkward"))
+        let again = try await engine.take()
+        #expect(ContentsComparison(recorded: set.contents, found: again.contents).failures.isEmpty)
+        #expect(again.parts["properties.json"] == set.parts["properties.json"])
+    }
+
     @Test("over an existing database keeps that one aside, closed, with its comment and a mark")
     func overExisting() async throws {
         let server = try await PostgresServer.shared()
@@ -253,5 +265,20 @@ struct RestoreTests {
         try await staged.discard()
         #expect(try await server.databases(database) == before)
         #expect(try await server.sql("SELECT count(*) FROM pg_roles WHERE rolname = '\(role)'") == "0")
+    }
+
+    @Test("that is cancelled while it loads leaves nothing behind")
+    func cancelled() async throws {
+        let server = try await PostgresServer.shared()
+        let database = try await Clinic.create(on: server, patients: 200)
+        let engine = server.engine(database)
+        let set = try await engine.take()
+        let before = try await server.databases(database)
+        let plan = try await engine.plan(set.request("cancelled"))
+        let task = Task { try await plan.stage() }
+        while try await server.databases(database) == before {}
+        task.cancel()
+        await #expect(throws: (any Error).self) { _ = try await task.value }
+        #expect(try await server.databases(database) == before)
     }
 }

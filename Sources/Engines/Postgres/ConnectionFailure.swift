@@ -85,6 +85,11 @@ extension PostgresError {
                     .permission, "the database does not accept connections",
                     "ALTER DATABASE … ALLOW_CONNECTIONS true, if it is meant to be used"
                 )
+            case "08P01":
+                (
+                    .configuration, "what answers takes no settings at login, as a pooler does",
+                    "connect to the server itself: dumps and restores need sessions of their own"
+                )
             case "57P03":
                 (
                     .notReady, "the server is starting, stopping or recovering",

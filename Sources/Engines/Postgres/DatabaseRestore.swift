@@ -84,7 +84,7 @@ struct DatabaseRestore: RestorePlan {
                 return staging
             } catch {
                 // Nothing may stay beside the original, whatever ended us.
-                try await uncancelled { try await staging.discard() }
+                try await staging.discard()
                 throw error
             }
         }

@@ -141,8 +141,7 @@ final class LogicalSnapshot: Snapshot {
     }
 
     private func start(_ command: ChildCommand, _ completionLine: String) throws -> DumpOutput {
-        let output = try DumpOutput(
-            command, completionLine: completionLine, object: engine.endpoint.label, meter: meter)
+        let output = try DumpOutput(command, completionLine: completionLine, object: engine.endpoint.label)
         state.withLock { $0.outputs.append(output) }
         return output
     }

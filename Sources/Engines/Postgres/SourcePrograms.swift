@@ -42,13 +42,13 @@ struct DumpPrograms: Sendable {
         let command = try dumpCommand(
             database: database, application: application, lockTimeout: timing.dumpLock, picture: nil)
         let output = try DumpOutput(
-            command, completionLine: CompletionLine.database, object: tools.endpoint.label(of: database), meter: meter
-        )
+            command, completionLine: CompletionLine.database, object: tools.endpoint.label(of: database))
         let heartbeat = Heartbeat(
             tools.endpoint, database: other, application: application, meter: meter, every: timing.heartbeat)
         let reader = ContentsReader()
         do {
-            try await drain(try ObservedSource(output, name: "contents") { try reader.read($0) })
+            try await drain(
+                try ObservedSource(MeteredSource(output, meter: meter), name: "contents") { try reader.read($0) })
         } catch {
             await output.end()
             await heartbeat.stop()

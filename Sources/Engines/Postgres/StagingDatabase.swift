@@ -95,13 +95,15 @@ final class StagingDatabase: StagedRestore {
     /// A freshly loaded database has no statistics, and the first queries after the swap would be planned blindly.
     /// Returns the database's identity.
     private func analyze() async throws -> String {
-        let connection = try await Connection.open(endpoint, database: name, purpose: "analyze")
+        // The digest at the end of the name tells this restore's session from others'.
+        let purpose = "analyze \(name.suffix(8))"
+        let connection = try await Connection.open(endpoint, database: name, purpose: purpose)
         defer { connection.close() }
         let beside = try await Destination.openBeside(endpoint)
         let watchFrom = beside.database
         beside.close()
         let heartbeat = Heartbeat(
-            endpoint, database: watchFrom, application: "lifeboat analyze", meter: request.meter,
+            endpoint, database: watchFrom, application: "lifeboat \(purpose)", meter: request.meter,
             every: restore.engine.timing.heartbeat)
         do {
             try await connection.rows("ANALYZE", to: "gather statistics", seconds: nil)
@@ -115,21 +117,27 @@ final class StagingDatabase: StagedRestore {
         }
     }
 
+    /// Also where the task has been cancelled: that is when it is needed most.
     func discard() async throws {
-        let connection = try await Destination.openBeside(endpoint)
-        defer { connection.close() }
-        try await Leftovers.drop(name, with: connection)
-        for role in madeRoles.withLock({ roles in
+        let roles = madeRoles.withLock { roles in
             defer { roles = [] }
             return roles
-        }).reversed() {
-            do {
-                try await connection.rows(
-                    "DROP ROLE IF EXISTS \(quoted(name: role))", to: "remove the role '\(role)' again")
-            } catch let error as PostgresError where error.sqlState == "2BP01" {
-                // Somebody has come to need it meanwhile; a role without login does no harm.
-                continue
-            }
+        }
+        try await uncancelled { [endpoint, name] in
+            let connection = try await Destination.openBeside(endpoint)
+            defer { connection.close() }
+            try await Leftovers.drop(name, with: connection)
+            for role in roles.reversed() { try await Self.drop(role: role, with: connection) }
+        }
+    }
+
+    private static func drop(role: String, with connection: Connection) async throws {
+        do {
+            try await connection.rows(
+                "DROP ROLE IF EXISTS \(quoted(name: role))", to: "remove the role '\(role)' again")
+        } catch let error as PostgresError where error.sqlState == "2BP01" {
+            // Somebody has come to need it meanwhile; a role without login does no harm.
+            return
         }
     }
 }

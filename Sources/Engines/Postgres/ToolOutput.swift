@@ -35,16 +35,14 @@ final class DumpOutput: ByteSource {
     private let label: String
     private let completionLine: String
     private let object: String
-    private let meter: ProgressMeter
     private let tail = Guarded(DumpTail())
     private let ended = Guarded(false)
 
-    init(_ command: ChildCommand, completionLine: String, object: String, meter: ProgressMeter) throws {
+    init(_ command: ChildCommand, completionLine: String, object: String) throws {
         child = try ChildOutput(command)
         label = command.label
         self.completionLine = completionLine
         self.object = object
-        self.meter = meter
     }
 
     func next() throws -> Chunk? {
@@ -56,7 +54,6 @@ final class DumpOutput: ByteSource {
         }
         if let chunk {
             tail.withLock { $0.add(chunk.bytes) }
-            meter.add(chunk.count)
             return chunk
         }
         guard tail.value.ends(with: completionLine) else { throw PostgresError.incompleteDump(label, of: object) }
