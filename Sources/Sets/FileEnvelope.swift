@@ -2,15 +2,24 @@ package import Core
 import Envelope
 import Streams
 
+/// One object of a store: a file in the directory that the store is.
+package struct StoredFile: Sendable {
+    package var name: String
+    package var store: any Store
+
+    package init(name: String, store: any Store) {
+        self.name = name
+        self.store = store
+    }
+}
+
 /// A single file as a message: `lifeboat encrypt` and `decrypt`.
 package enum FileEnvelope {
-    /// Seals the object `file` as the object `name`, and its keys, readable, as `<name>.encryption_info`; neither may be
-    /// there before. Returns for how many recipients.
+    /// Seals `file` as `sealed`, and its keys, readable, as `<sealed>.encryption_info`; neither may be there before.
+    /// Returns for how many recipients.
     package static func encrypt(
-        _ file: String, in fileStore: any Store, as name: String, in store: any Store,
-        for recipients: [any KeyProvider], random: @escaping RandomBytes
+        _ file: StoredFile, as sealed: StoredFile, for recipients: [any KeyProvider], random: @escaping RandomBytes
     ) async throws -> Int {
-        let source = try await fileStore.get(file, range: nil)
         var fresh = random(32)
         let dataKey = SecretBytes(wiping: &fresh)
         let context = ["lifeboat-format": String(Manifest.formatVersion)]
@@ -19,38 +28,39 @@ package enum FileEnvelope {
         let message = try MessageWriter(
             dataKey: dataKey,
             parameters: MessageParameters(messageID: random(32), context: context, dataKeys: dataKeys))
-        let sealed = SealedSegment(
-            PlainCursor(source), compressor: try Compression(algorithm: .none, level: 0).makeCompressor(),
-            writer: message, limit: .max)
-        _ = try await store.put(
-            name, from: try PrefetchedSource(sealed, depth: 4, name: "seal"), options: PutOptions(createOnly: true))
+        let source = SealedSegment(
+            PlainCursor(try await file.store.get(file.name, range: nil)),
+            compressor: try Compression(algorithm: .none, level: 0).makeCompressor(), writer: message, limit: .max)
+        _ = try await sealed.store.put(
+            sealed.name, from: try PrefetchedSource(source, depth: 4, name: "seal"),
+            options: PutOptions(createOnly: true))
         do {
-            try await store.put(name + ".encryption_info", info.json.canonicalBytes, createOnly: true)
+            try await sealed.store.put(
+                sealed.name + ".encryption_info", info.json.canonicalBytes, createOnly: true)
         } catch {
-            try await store.delete(name)
+            try await sealed.store.delete(sealed.name)
             throw error
         }
         return dataKeys.count
     }
 
-    /// Opens the message `name`, of ours or of any other writer of the format, into the object `output`, which may not
-    /// be there before. Nothing of it appears unless all of the message authenticates.
+    /// Opens the message `file`, of ours or of any other writer of the format, into `opened`, which may not be there
+    /// before. Nothing of it appears unless all of the message authenticates. Returns its bytes.
     package static func decrypt(
-        _ name: String, in store: any Store, as output: String, in outputStore: any Store,
-        with identities: [any KeyProvider]
+        _ file: StoredFile, as opened: StoredFile, with identities: [any KeyProvider]
     ) async throws -> Int64 {
-        let header = try await header(of: name, in: store)
+        let header = try await header(of: file)
         let dataKey = try await openDataKey(header.dataKeys, context: header.context, with: identities)
-        let opened = OpenedSegment(
-            try PrefetchedSource(try await store.get(name, range: nil), depth: 4, name: "fetch"),
+        let source = OpenedSegment(
+            try PrefetchedSource(try await file.store.get(file.name, range: nil), depth: 4, name: "fetch"),
             expecting: OpenedSegment.Expectation(
-                key: name, path: "", messageID: header.messageID, context: header.context, dataKey: dataKey),
+                key: file.name, path: "", messageID: header.messageID, context: header.context, dataKey: dataKey),
             decompressor: try Compression(algorithm: .none, level: 0).makeDecompressor())
-        return try await outputStore.put(output, from: opened, options: PutOptions(createOnly: true))
+        return try await opened.store.put(opened.name, from: source, options: PutOptions(createOnly: true))
     }
 
-    private static func header(of name: String, in store: any Store) async throws -> MessageHeader {
-        let source = try await store.get(name, range: nil)
+    private static func header(of file: StoredFile) async throws -> MessageHeader {
+        let source = try await file.store.get(file.name, range: nil)
         return try await onThread("header") {
             defer { source.cancel() }
             var bytes: [UInt8] = []
@@ -58,7 +68,7 @@ package enum FileEnvelope {
                 bytes.append(contentsOf: chunk.bytes)
                 if let header = try MessageHeader.parse(bytes) { return header }
             }
-            throw SetError.damagedSegment(key: name, path: "", problem: "it ends inside its header")
+            throw SetError.damagedSegment(key: file.name, path: "", problem: "it ends inside its header")
         }
     }
 }

@@ -4,28 +4,24 @@ import FileSystemStore
 import Sets
 
 /// `lifeboat encrypt` and `decrypt`: one file, beside it, all or nothing.
-struct FileJob: Sendable {
+struct FileJob {
     private static let suffix = ".encrypted"
 
     let settings: Settings
 
     func encrypt(_ file: String, to output: String?) async throws {
-        let recipients = try onlyTarget().recipients.map(Composition.recipient)
+        let recipients = try recipients()
         let output = output ?? file + Self.suffix
-        let plain = try Place(file)
-        let sealed = try Place(output)
-        let count = try await FileEnvelope.encrypt(
-            plain.name, in: plain.store, as: sealed.name, in: sealed.store, for: recipients, random: systemRandom)
+        let (plain, sealed) = try places(file, output)
+        let count = try await FileEnvelope.encrypt(plain, as: sealed, for: recipients, random: systemRandom)
         report("encrypt", output, "recipients", Int64(count))
     }
 
     func decrypt(_ file: String, to output: String?) async throws {
-        let identities = try onlyTarget().identities.map(Composition.identity)
+        let identities = try identities()
         let output = try output ?? plainName(file)
-        let sealed = try Place(file)
-        let plain = try Place(output)
-        let bytes = try await FileEnvelope.decrypt(
-            sealed.name, in: sealed.store, as: plain.name, in: plain.store, with: identities)
+        let (sealed, plain) = try places(file, output)
+        let bytes = try await FileEnvelope.decrypt(sealed, as: plain, with: identities)
         report("decrypt", output, "bytes", bytes)
     }
 
@@ -35,6 +31,14 @@ struct FileJob: Sendable {
                 "action": .string(action), "outcome": .string("succeeded"), "exitCode": .integer(0),
                 "file": .string(file), figure: .exact(value),
             ]).canonicalText)
+    }
+
+    private func recipients() throws -> [any KeyProvider] {
+        try onlyTarget().recipients.map(Composition.recipient)
+    }
+
+    private func identities() throws -> [any KeyProvider] {
+        try onlyTarget().identities.map(Composition.identity)
     }
 
     private func plainName(_ file: String) throws -> String {
@@ -55,17 +59,17 @@ struct FileJob: Sendable {
         }
         return target
     }
-}
 
-/// A file as an object in the store that its directory is.
-private struct Place {
-    let store: any Store
-    let name: String
+    private func places(_ first: String, _ second: String) throws -> (StoredFile, StoredFile) {
+        (try place(first), try place(second))
+    }
 
-    init(_ path: String) throws {
+    /// A file as an object in the store that its directory is.
+    private func place(_ path: String) throws -> StoredFile {
         let slash = path.lastIndex(of: "/")
         let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        name = slash.map { String(path[path.index(after: $0)...]) } ?? path
-        store = try DirectoryStore(root: directory, largestObject: .max, random: systemRandom)
+        let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+        return StoredFile(
+            name: name, store: try DirectoryStore(root: directory, largestObject: .max, random: systemRandom))
     }
 }

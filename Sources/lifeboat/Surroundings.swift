@@ -13,9 +13,11 @@ struct SystemClock: WallClock {
 }
 
 /// The system's random bytes, fit for keys.
-let systemRandom: RandomBytes = { count in
+@Sendable func systemRandom(_ count: Int) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: count)
     var generator = SystemRandomNumberGenerator()
-    return (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator) }
+    for index in bytes.indices { bytes[index] = generator.next() }
+    return bytes
 }
 
 let systemSleep: @Sendable (Double) async throws -> Void = { seconds in
