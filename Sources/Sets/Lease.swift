@@ -2,8 +2,8 @@ package import Core
 
 /// The lock of one target, held for as long as it is renewed: `docs/locks.md`.
 ///
-/// Generations are objects `locks/<n>` that are created create-only, so of any number of racers one wins. A lock whose
-/// holder has stopped renewing is taken over by creating the next generation; a holder that meets one has lost.
+/// Generations are objects `locks/<n>` that are created create-only, so of any number of racers one wins. A lock
+/// whose holder has stopped renewing is taken over by creating the next generation; a holder that meets one has lost.
 /// ``check()`` stands before every commit.
 package final class Lease: Sendable {
     private struct State {
@@ -77,8 +77,8 @@ package final class Lease: Sendable {
         }.value
     }
 
-    /// Runs `body`, cancels it when the lease is lost, and then throws the loss in place of the `CancellationError`. Does
-    /// not release.
+    /// Runs `body`, cancels it when the lease is lost, and then throws the loss in place of the `CancellationError`.
+    /// Does not release.
     package func guarding<Value: Sendable>(
         _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {

@@ -137,11 +137,13 @@ import Testing
         clock.advance(seconds: 61)
         let faulty = FaultyStore(store)
         let current = Guarded<Lease?>(nil)
-        faulty.fail(.put, keyContaining: "locks/0000000002", with: .interleave { [self] in
-            try await acquire(living("c")).release()
-            let lease = try await acquire(living("c"))
-            current.withLock { $0 = lease }
-        })
+        faulty.fail(
+            .put, keyContaining: "locks/0000000002",
+            with: .interleave { [self] in
+                try await acquire(living("c")).release()
+                let lease = try await acquire(living("c"))
+                current.withLock { $0 = lease }
+            })
         let error = await #expect(throws: LeaseError.self) { try await acquire(dead("b"), in: faulty) }
         guard case .held(let holder) = try #require(error) else { throw try #require(error) }
         #expect(holder.name == "c")

@@ -115,8 +115,8 @@ struct MetricValues: Equatable {
         if let whole = Int64(exactly: value) { String(whole) } else { value.description }
     }
 
-    /// Takes what ``text(prefix:target:)`` writes, line by line. A line that is anything else is dropped, and so is one
-    /// without its end, for half a number is another number.
+    /// Takes what ``text(prefix:target:)`` writes, line by line. A line that is anything else is dropped, and so is
+    /// one without its end, for half a number is another number.
     init(reading bytes: [UInt8], prefix: String, target: String) {
         var starts: [String: Series] = [:]
         for metric in Metric.allCases {

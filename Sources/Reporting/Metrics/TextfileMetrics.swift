@@ -49,8 +49,8 @@ enum RunKind: String {
 extension MetricValues {
     /// Takes up how a run ended.
     mutating func count(_ outcome: RunOutcome, of kind: RunKind, tier: String) {
-        // Another run holds the lock, or a thaw is under way: nothing was tried, so nothing failed. If it goes on like
-        // that, the age of the newest backup tells.
+        // Another run holds the lock, or a thaw is under way: nothing was tried, so nothing failed. If it goes on
+        // like that, the age of the newest backup tells.
         let wasTried = outcome.exitCode != .locked && outcome.exitCode != .thawRequested
         let ended = Double(outcome.finished.milliseconds) / 1000
         switch kind {
