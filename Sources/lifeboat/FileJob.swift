@@ -25,6 +25,18 @@ struct FileJob {
         report("decrypt", output, "bytes", bytes)
     }
 
+    // The keys are read in functions of their own: the optimiser of Swift 6.3.1 crashes where these loops stand in an
+    // asynchronous function ("While splitting coroutine").
+    @inline(never)
+    private func recipients() throws -> [any KeyProvider] {
+        try onlyTarget().recipients.map(Composition.recipient)
+    }
+
+    @inline(never)
+    private func identities() throws -> [any KeyProvider] {
+        try onlyTarget().identities.map(Composition.identity)
+    }
+
     private func report(_ action: String, _ file: String, _ figure: String, _ value: Int64) {
         Output.write(
             JSON.object([
