@@ -13,6 +13,11 @@ package struct StoreContractCase: Sendable, CustomStringConvertible {
     }
 }
 
+/// A clause of a port's contract that an implementation does not keep.
+package struct ContractViolation: Error, CustomStringConvertible {
+    package let description: String
+}
+
 package let storeContract: [StoreContractCase] = [
     StoreContractCase("what was put is got back", putAndGet),
     StoreContractCase("a range is got, and none past the end", ranges),
@@ -38,7 +43,7 @@ package let storeContract: [StoreContractCase] = [
 ]
 
 private func demand(_ condition: Bool, _ message: @autoclosure () -> String) throws {
-    if !condition { throw ContractViolation(message()) }
+    if !condition { throw ContractViolation(description: message()) }
 }
 
 private func demandKeys(_ store: any Store, _ expected: [String]) async throws {
@@ -109,7 +114,7 @@ private func ranges(_ store: any Store) async throws {
     for range: Range<Int64> in [0..<3_000_001, 3_000_000..<3_000_001] {
         do {
             _ = try await store.get("x", range: range).collect(limit: 4_000_000)
-            throw ContractViolation("range \(range) past the end was answered")
+            throw ContractViolation(description: "range \(range) past the end was answered")
         } catch is any Failure {}
     }
 }
@@ -133,7 +138,7 @@ private func notThere(_ store: any Store) async throws {
         try demand(try await store.stat(key) == nil, "stat finds \(key)")
         do {
             _ = try await store.get(key, range: nil)
-            throw ContractViolation("get finds \(key)")
+            throw ContractViolation(description: "get finds \(key)")
         } catch let error as ObjectNotFound {
             try demand(error.key == key, "the error names \(error.key) for \(key)")
         }
@@ -153,7 +158,7 @@ private func createOnly(_ store: any Store) async throws {
     try await store.put("c/x", [1], createOnly: true)
     do {
         _ = try await store.put("c/x", from: MemorySource([2]), options: PutOptions(createOnly: true))
-        throw ContractViolation("it replaced")
+        throw ContractViolation(description: "it replaced")
     } catch let conflict as StoreConflict {
         try demand(conflict.key == "c/x", "the conflict names \(conflict.key)")
     }
@@ -213,7 +218,7 @@ private func sourceError(_ store: any Store) async throws {
         let source = CutSource(MemorySource(patternBytes(3 << 20)), after: 2 << 20, fault: Marked())
         do {
             _ = try await store.put("s/e/x", from: source, options: PutOptions(createOnly: createOnly))
-            throw ContractViolation("a broken source was stored")
+            throw ContractViolation(description: "a broken source was stored")
         } catch is Marked {}
         try demand(try await store.stat("s/e/x") == nil, "stat finds half an object")
         try await demandKeys(store, [])
@@ -225,7 +230,7 @@ private func brokenReplacement(_ store: any Store) async throws {
     do {
         let source = CutSource(MemorySource(patternBytes(2000)), after: 1000, fault: Marked())
         _ = try await store.put("b", from: source, options: PutOptions())
-        throw ContractViolation("a broken source was stored")
+        throw ContractViolation(description: "a broken source was stored")
     } catch is Marked {}
     try demand(try await store.read("b") == [1, 2, 3], "the object was damaged")
 }
@@ -237,7 +242,7 @@ private func cancelledPut(_ store: any Store) async throws {
     task.cancel()
     do {
         _ = try await task.value
-        throw ContractViolation("a cancelled put succeeded")
+        throw ContractViolation(description: "a cancelled put succeeded")
     } catch is CancellationError {}
     try demand(source.isCancelled, "the source was not cancelled")
     try await demandKeys(store, [])
@@ -255,7 +260,7 @@ private func cancelledBefore(_ store: any Store) async throws {
         for (name, call) in calls {
             do {
                 try await call()
-                throw ContractViolation("\(name) went on in a cancelled task")
+                throw ContractViolation(description: "\(name) went on in a cancelled task")
             } catch is CancellationError {}
         }
     }
@@ -311,7 +316,7 @@ private func badKeys(_ store: any Store) async throws {
     for key in ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", "a\u{0}b"] {
         do {
             try await store.put(key, [1])
-            throw ContractViolation("the key '\(key)' was taken")
+            throw ContractViolation(description: "the key '\(key)' was taken")
         } catch is any Failure {}
     }
     try await demandKeys(store, [])
@@ -339,7 +344,7 @@ private func times(_ store: any Store) async throws {
     let first = try await store.stat("t")
     try await store.put("t", [2])
     let second = try await store.stat("t")
-    guard let first, let second else { throw ContractViolation("stat finds nothing") }
+    guard let first, let second else { throw ContractViolation(description: "stat finds nothing") }
     try demand(second.modified >= first.modified, "\(second.modified) is before \(first.modified)")
     var listed: [ObjectInfo] = []
     for try await info in store.list("t") { listed.append(info) }

@@ -45,14 +45,6 @@ struct FileJob {
             ]).canonicalText)
     }
 
-    private func recipients() throws -> [any KeyProvider] {
-        try onlyTarget().recipients.map(Composition.recipient)
-    }
-
-    private func identities() throws -> [any KeyProvider] {
-        try onlyTarget().identities.map(Composition.identity)
-    }
-
     private func plainName(_ file: String) throws -> String {
         guard file.hasSuffix(Self.suffix), file.count > Self.suffix.count else {
             throw JobFailure(

@@ -173,7 +173,7 @@ func listFiles(_ directory: String) async throws -> [String] {
     let result = try await Subprocess.run(
         .path("/usr/bin/find"), arguments: [directory, "-type", "f", "-printf", "%P\\n"],
         output: .string(limit: 1 << 24))
-    return (result.standardOutput ?? "").split(separator: "\n").map(String.init).sorted()
+    return result.standardOutput.split(separator: "\n").map(String.init).sorted()
 }
 
 /// Runs a program that a test needs and expects it to succeed.
@@ -183,7 +183,7 @@ func runProgram(_ path: String, _ arguments: [String]) async throws -> String {
         .path(FilePath(path)), arguments: Arguments(arguments), output: .string(limit: 1 << 20),
         error: .string(limit: 1 << 20))
     guard result.terminationStatus.isSuccess else {
-        throw TestFailure("\(path) ended with \(result.terminationStatus): \(result.standardError ?? "")")
+        throw TestFailure("\(path) ended with \(result.terminationStatus): \(result.standardError)")
     }
-    return result.standardOutput ?? ""
+    return result.standardOutput
 }
