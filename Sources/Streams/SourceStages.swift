@@ -5,6 +5,7 @@ import Crypto
 package final class PrefetchedSource: ByteSource {
     private let base: any ByteSource
     private let queue: ChunkQueue
+    private let isAtEnd = Guarded(false)
 
     /// Begins to pull at once. `depth` chunks are kept ready.
     package init(_ base: any ByteSource, depth: Int, name: String) throws {
@@ -21,9 +22,14 @@ package final class PrefetchedSource: ByteSource {
         }
     }
 
-    deinit { cancel() }
+    /// Given up midway the base is told. At its end it is left alone: it may be one of several over one source.
+    deinit { if !isAtEnd.value { cancel() } }
 
-    package func next() throws -> Chunk? { try queue.pop() }
+    package func next() throws -> Chunk? {
+        let chunk = try queue.pop()
+        if chunk == nil { isAtEnd.withLock { $0 = true } }
+        return chunk
+    }
 
     package func cancel() {
         queue.cancel()
