@@ -21,7 +21,9 @@ package protocol Store: Sendable {
     /// Size and time of an object; `nil` where there is none.
     func stat(_ key: String) async throws -> ObjectInfo?
 
-    /// All objects whose keys begin with `prefix`, in the order of their keys' bytes.
+    /// All objects whose keys begin with `prefix`, in the order of their keys' bytes. In a cancelled task the stream may
+    /// end early without an error, for such is Swift's stream: whoever acts on a listing's end without a further call
+    /// to the store checks for cancellation first.
     func list(_ prefix: String) -> AsyncThrowingStream<ObjectInfo, any Error>
 
     /// Removes an object. One that is not there is success.

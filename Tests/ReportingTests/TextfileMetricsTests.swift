@@ -45,20 +45,20 @@ import Testing
                     # HELP lifeboat_backup_success_total Backups that ended with exit code 0.
                     # TYPE lifeboat_backup_success_total counter
                     lifeboat_backup_success_total\(labels) 1
-                    # HELP lifeboat_backup_failure_total Backups that ended with another exit code than 0, 19 \
-                    or 75.
+                    # HELP lifeboat_backup_failure_total Backups that ended with another exit code \
+                    than 0, 19 or 75.
                     # TYPE lifeboat_backup_failure_total counter
                     lifeboat_backup_failure_total\(labels) 0
-                    # HELP lifeboat_backup_age_seconds Age of the newest backup's data when this file was \
-                    last written.
+                    # HELP lifeboat_backup_age_seconds Age of the newest backup's data when this file \
+                    was last written.
                     # TYPE lifeboat_backup_age_seconds gauge
                     lifeboat_backup_age_seconds\(labels) 10
-                    # HELP lifeboat_backup_last_snapshot_timestamp_seconds When the data of the newest backup was read, \
-                    in Unix time.
+                    # HELP lifeboat_backup_last_snapshot_timestamp_seconds When the data of the newest backup was \
+                    read, in Unix time.
                     # TYPE lifeboat_backup_last_snapshot_timestamp_seconds gauge
                     lifeboat_backup_last_snapshot_timestamp_seconds\(labels) 1736924390
-                    # HELP lifeboat_backup_last_success_timestamp_seconds When the last successful backup ended, in Unix \
-                    time.
+                    # HELP lifeboat_backup_last_success_timestamp_seconds When the last successful backup ended, \
+                    in Unix time.
                     # TYPE lifeboat_backup_last_success_timestamp_seconds gauge
                     lifeboat_backup_last_success_timestamp_seconds\(labels) 1736924400
                     # HELP lifeboat_backup_chain_sequence Number of the newest backup in its target's chain.
