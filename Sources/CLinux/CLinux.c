@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -81,7 +82,11 @@ int linux_watch_termination(void) {
     return descriptors[0];
 }
 
-void linux_name_thread(const char *name) { (void)prctl(PR_SET_NAME, name, 0, 0, 0); }
+void linux_enter_thread(const char *name) {
+    (void)prctl(PR_SET_NAME, name, 0, 0, 0);
+    // On Linux 0 means the calling thread alone, not the process. Children are not started from these threads.
+    (void)setpriority(PRIO_PROCESS, 0, 10);
+}
 
 void linux_tune_allocator(void) {
     mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024);

@@ -64,7 +64,7 @@ private final class ThreadStart: Sendable {
             { argument in
                 guard let argument else { return nil }
                 let start = Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue()
-                linux_name_thread(start.name)
+                linux_enter_thread(start.name)
                 start.body()
                 return nil
             }, retained.toOpaque())

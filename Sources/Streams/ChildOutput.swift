@@ -9,6 +9,12 @@ package final class ChildOutput: ByteSource {
         var isCancelled = false
     }
 
+    /// Dump tools write 4 KiB at a time. Woken for each of those, this thread and the tool spend their cores on
+    /// switching between each other; a pipe of a mebibyte holds what comes in a few milliseconds.
+    private static let worthWakingFor = 128 << 10
+    /// Microseconds.
+    private static let pause: UInt32 = 2000
+
     private let child: Child
     private let state: Guarded<State>
 
@@ -38,6 +44,7 @@ package final class ChildOutput: ByteSource {
                 }
             }
             if count == 0 { break }
+            if count < Self.worthWakingFor, chunk.remaining > 0 { usleep(Self.pause) }
         }
         if chunk.count > 0 { return chunk }
         if state.value.isCancelled { throw CancellationError() }

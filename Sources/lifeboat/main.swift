@@ -7,9 +7,11 @@ import Glibc
 linux_tune_allocator()
 
 do {
-    let command = try Lifeboat.parseAsRoot()
-    guard let command = command as? any LifeboatCommand else {
-        throw CleanExit.helpRequest(command)
+    var parsed = try Lifeboat.parseAsRoot()
+    guard let command = parsed as? any LifeboatCommand else {
+        // Help, or a command that only has subcommands: running it throws what is to be printed.
+        try parsed.run()
+        exit(0)
     }
     let run = Run(command.invocation, environment: processEnvironment(), termination: try Termination())
     let code = await run.execute()

@@ -26,8 +26,9 @@ void linux_start_writeback(int descriptor, int64_t offset, int64_t count);
 /// Makes SIGTERM, SIGINT and SIGHUP write their number, one byte, to a pipe, and returns the pipe's read end. For once.
 int linux_watch_termination(void);
 
-/// Names the calling thread, for `top -H`; 15 bytes are kept.
-void linux_name_thread(const char *name);
+/// Names the calling thread, for `top -H` (15 bytes are kept), and lets others go before it: where a server and its
+/// dump tool share the machine with us they are the slowest stage, and waiting for us would slow all of it down.
+void linux_enter_thread(const char *name);
 
 /// Keeps megabyte buffers inside the heap: freed to the kernel and faulted in again each time,
 /// they cost more than the encryption of what is in them.
