@@ -9,7 +9,7 @@ linux_tune_allocator()
 do {
     var parsed = try Lifeboat.parseAsRoot()
     guard let command = parsed as? any LifeboatCommand else {
-        // Help, or a command that only has subcommands: running it throws what is to be printed.
+        // Help, and what only groups others: running them throws the page that they have to show.
         try parsed.run()
         exit(0)
     }
