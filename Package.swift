@@ -66,7 +66,8 @@ let package = Package(
         library("Envelope", path: "Envelope", ["Core", crypto]),
         library("Sets", path: "Sets", ["Core", "Streams", "Envelope", crypto]),
         library("Operations", path: "Operations", ["Core", "Sets", log]),
-        library("PostgresEngine", path: "Engines/Postgres", ["Core", "Streams", "CLibpq", "CLinux", "CSHA256", crypto]),
+        library(
+            "PostgresEngine", path: "Engines/Postgres", ["Core", "Streams", "CLibpq", "CLinux", "CSHA256", crypto]),
         library("LocalKeyring", path: "Keyrings/Local", ["Core", crypto]),
         library(
             "RSAKeyring", path: "Keyrings/RSA",

@@ -11,7 +11,8 @@ struct KillTests {
     private static let kills = runsSoak ? 50 : 6
 
     /// Runs `event` and kills the process after `share` of the time that an undisturbed run took.
-    private func runKilled(_ site: Site, _ event: [String: JSON], after delay: Duration) async throws -> Binary.Ended {
+    private func runKilled(_ site: Site, _ event: [String: JSON], after delay: Duration) async throws -> Binary.Ended
+    {
         try await Binary.run(environment: site.environment, input: JSON.object(event).canonicalText) { pid in
             // The instant is the test's subject, so it has to be a real one.
             try await Task.sleep(for: delay)

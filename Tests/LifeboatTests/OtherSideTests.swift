@@ -1,4 +1,5 @@
 import Core
+import Glibc
 import TestSupport
 import Testing
 
@@ -14,7 +15,10 @@ struct OtherSideTests {
             let directory = site.directory
             try await runProgram(
                 "/usr/bin/openssl",
-                ["genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "\(directory)/escrow.pem"])
+                [
+                    "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out",
+                    "\(directory)/escrow.pem",
+                ])
             let made = try await site.event(
                 ["backupType": .string("daily")],
                 environment: ["BACKUP_RECIPIENTS": "aes:\(directory)/clinic.key,rsa:\(directory)/escrow.pem"])
@@ -47,7 +51,7 @@ var repositoryRoot: String {
 /// The interpreter of an environment that `scripts/python-env` made, or a recorded lack of it.
 func pythonEnvironment(_ name: String) -> String? {
     let path = "\(repositoryRoot)/.cache/python/\(name)/bin/python"
-    if (try? contentsOfFile(path)) != nil { return path }
+    if access(path, X_OK) == 0 { return path }
     if runsInCI { Issue.record("the Python environment \(name) is missing; scripts/test makes it") }
     return nil
 }
