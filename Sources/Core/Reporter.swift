@@ -43,12 +43,15 @@ package struct RunOutcome: Sendable {
     /// When the set's picture was taken.
     package var snapshotTime: Timestamp?
     package var replayed: Bool
+    /// Nothing was done, only looked at: no counter may move.
+    package var dryRun: Bool
     /// The newest set's number in the target's chain.
     package var chainSequence: Int64?
 
     package init(
         exitCode: ExitCode, verdict: Verdict? = nil, finished: Timestamp, duration: Double, storedBytes: Int64? = nil,
-        sourceBytes: Int64? = nil, snapshotTime: Timestamp? = nil, replayed: Bool = false, chainSequence: Int64? = nil
+        sourceBytes: Int64? = nil, snapshotTime: Timestamp? = nil, replayed: Bool = false, dryRun: Bool = false,
+        chainSequence: Int64? = nil
     ) {
         self.exitCode = exitCode
         self.verdict = verdict
@@ -58,6 +61,7 @@ package struct RunOutcome: Sendable {
         self.sourceBytes = sourceBytes
         self.snapshotTime = snapshotTime
         self.replayed = replayed
+        self.dryRun = dryRun
         self.chainSequence = chainSequence
     }
 }

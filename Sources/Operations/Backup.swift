@@ -39,8 +39,9 @@ package struct Backup: Sendable {
     }
 
     private func sweep() async throws {
-        let removed = try await workplace.catalog.sweepOrphans(
+        var removed = try await workplace.catalog.sweepOrphans(
             in: try await workplace.catalog.listing(), now: workplace.clock.now())
+        removed += try await workplace.sweepUnfinishedWrites(job.tier)
         if removed > 0 {
             workplace.logger.notice("removed what unfinished attempts had left", metadata: ["objects": "\(removed)"])
         }
@@ -75,7 +76,7 @@ package struct Backup: Sendable {
         let meter = ProgressMeter(stage: "plan")
         let engine = workplace.engine
         let snapshot = try await workplace.watching(meter) {
-            try await engine.snapshot(SnapshotRequest(previous: head?.manifest, meter: meter))
+            try await engine.snapshot(SnapshotRequest(previous: head.stored?.manifest, meter: meter))
         }
         await uncancelled { await snapshot.cancel() }
         _ = try await SetWriter(
@@ -85,10 +86,10 @@ package struct Backup: Sendable {
         result.dryRun = true
         result.tier = job.tier
         result.snapshotTime = snapshot.facts.time
-        result.notes = snapshot.facts.exceptions
+        result.notes = snapshot.facts.exceptions + head.damaged.map(\.description)
         result.details = [
             "sourceSize": .exact(snapshot.facts.sourceSize),
-            "nextInChain": .exact((head?.manifest.sequence ?? 0) + 1),
+            "nextInChain": .exact(head.next),
             "source": .object(snapshot.facts.details.mapValues { .string($0) }),
         ]
         return result

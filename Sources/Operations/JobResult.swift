@@ -75,6 +75,7 @@ package struct JobResult: Sendable {
         RunOutcome(
             exitCode: exitCode, verdict: verdict, finished: finished, duration: finished.seconds(since: started),
             storedBytes: storedBytes, sourceBytes: sourceBytes, snapshotTime: snapshotTime, replayed: replayed,
+            dryRun: dryRun,
             chainSequence: chainSequence)
     }
 }

@@ -34,15 +34,8 @@ package struct Restore: Sendable {
 
     /// The set, its manifest believed and its segments there.
     func openSet() async throws -> SetReader {
-        let catalog = workplace.catalog
-        let key = try await catalog.resolve(
-            job.key, for: job.dryRun ? .random("") : job.requestID, action: "restore", random: workplace.random)
-        await workplace.step("restore \(key)")
-        let stored = try await catalog.manifest(key)
-        guard stored.manifest.target == workplace.target else {
-            throw SetError.wrongPlace(
-                key: key.description, problem: "it is a set of target \(stored.manifest.target)")
-        }
+        let stored = try await workplace.choose(
+            job.key, for: job.requestID, action: "restore", dryRun: job.dryRun)
         return try await SetReader.open(stored, in: workplace.store, configuration: workplace.reader)
     }
 

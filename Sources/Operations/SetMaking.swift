@@ -15,13 +15,11 @@ extension Workplace {
         of source: any Engine, tier: Tier, requestID: RequestID, under lease: Lease, meter: ProgressMeter
     ) async throws -> MadeSet {
         let head = try await catalog.head(in: catalog.listing())
-        let sequence = (head?.manifest.sequence ?? 0) + 1
         meter.begin("snapshot")
-        let snapshot = try await source.snapshot(SnapshotRequest(previous: head?.manifest, meter: meter))
+        let snapshot = try await source.snapshot(SnapshotRequest(previous: head.stored?.manifest, meter: meter))
         do {
             return try await write(
-                snapshot, tier: tier, requestID: requestID, sequence: sequence, previous: head?.link, under: lease,
-                meter: meter)
+                snapshot, tier: tier, requestID: requestID, after: head, under: lease, meter: meter)
         } catch {
             await uncancelled { await snapshot.cancel() }
             throw error
@@ -29,23 +27,23 @@ extension Workplace {
     }
 
     private func write(
-        _ snapshot: any Snapshot, tier: Tier, requestID: RequestID, sequence: Int64, previous: ChainLink?,
-        under lease: Lease, meter: ProgressMeter
+        _ snapshot: any Snapshot, tier: Tier, requestID: RequestID, after head: Catalog.Head, under lease: Lease,
+        meter: ProgressMeter
     ) async throws -> MadeSet {
         let key = BackupKey(tier: tier, timestamp: nominalTime(requestID, tier: tier, snapshot.facts.time))
         let attempt = SetLayout.attempt(
-            sequence: sequence, requestDigest: Catalog.digest(requestID), random: random(8))
+            sequence: head.next, requestDigest: Catalog.digest(requestID), random: random(8))
         let writer = try await SetWriter(key: key, attempt: attempt, in: store, configuration: writer)
         do {
             meter.begin("dump", expected: snapshot.facts.sourceSize)
             let contents = try await writer.write(snapshot, meter: meter)
             var facts = snapshot.facts
-            facts.exceptions += exceptions
+            facts.exceptions += exceptions + head.damaged.map(\.description)
             meter.begin("commit")
             try await lease.check()
             let stored = try await writer.commit(
                 SetWriter.Closing(
-                    requestID: requestID, sequence: sequence, previous: previous, facts: facts,
+                    requestID: requestID, sequence: head.next, previous: head.stored?.link, facts: facts,
                     contents: contents, finished: clock.now()))
             return MadeSet(stored: stored, contents: contents)
         } catch {

@@ -12,15 +12,7 @@ package struct Verify: Sendable {
     }
 
     package func run() async throws -> JobResult {
-        let catalog = workplace.catalog
-        let key = try await catalog.resolve(
-            job.key, for: job.dryRun ? .random("") : job.requestID, action: "verify", random: workplace.random)
-        await workplace.step("verify \(key)")
-        let stored = try await catalog.manifest(key)
-        guard stored.manifest.target == workplace.target else {
-            throw SetError.wrongPlace(
-                key: key.description, problem: "it is a set of target \(stored.manifest.target)")
-        }
+        let stored = try await workplace.choose(job.key, for: job.requestID, action: "verify", dryRun: job.dryRun)
         let meter = ProgressMeter(stage: "verify")
         meter.begin("verify", expected: stored.manifest.storedSize)
         let phases = Phases(workplace.clock)

@@ -46,7 +46,10 @@ extension Workplace {
             idle = now.beats == last.beats ? idle + interval : 0
             last = now
             await report(.progress(now, elapsed: clock.now().seconds(since: began)))
-            if idle >= Double(stallTimeout) { throw Stalled(stage: now.stage, seconds: stallTimeout) }
+            if idle >= Double(stallTimeout) {
+                onStall()
+                throw Stalled(stage: now.stage, seconds: stallTimeout)
+            }
         }
     }
 }

@@ -7,6 +7,9 @@ package struct Workplace: Sendable {
     package var target: String
     /// The target's own part of the store.
     package var store: any Store
+    /// Removes what writes that never finished have left among the sets of a tier, where the kind of store leaves
+    /// anything; returns how much that was.
+    package var sweepUnfinishedWrites: @Sendable (Tier) async throws -> Int
     /// The source.
     package var engine: any Engine
     /// Where a restore goes, by the event's `targetDatabase`; `nil` means the source itself. Throws where the name is no
@@ -19,6 +22,8 @@ package struct Workplace: Sendable {
     package var exceptions: [String]
     /// Seconds without progress that end the job.
     package var stallTimeout: Int
+    /// Told when a job is ended because it stood still: what hangs in the system cannot be cancelled, only left.
+    package var onStall: @Sendable () -> Void
     package var clock: any WallClock
     package var sleep: @Sendable (Double) async throws -> Void
     package var random: RandomBytes
@@ -27,15 +32,17 @@ package struct Workplace: Sendable {
     package var report: @Sendable (RunEvent) async -> Void
 
     package init(
-        target: String, store: any Store, engine: any Engine,
+        target: String, store: any Store, sweepUnfinishedWrites: @escaping @Sendable (Tier) async throws -> Int,
+        engine: any Engine,
         destination: @escaping @Sendable (String?) throws -> any Engine, writer: SetWriterConfiguration,
         reader: SetReaderConfiguration, lease: LeaseConfiguration, exceptions: [String], stallTimeout: Int,
-        clock: any WallClock,
+        onStall: @escaping @Sendable () -> Void, clock: any WallClock,
         sleep: @escaping @Sendable (Double) async throws -> Void, random: @escaping RandomBytes, logger: Logger,
         report: @escaping @Sendable (RunEvent) async -> Void
     ) {
         self.target = target
         self.store = store
+        self.sweepUnfinishedWrites = sweepUnfinishedWrites
         self.engine = engine
         self.destination = destination
         self.writer = writer
@@ -43,6 +50,7 @@ package struct Workplace: Sendable {
         self.lease = lease
         self.exceptions = exceptions
         self.stallTimeout = stallTimeout
+        self.onStall = onStall
         self.clock = clock
         self.sleep = sleep
         self.random = random
@@ -56,6 +64,21 @@ package struct Workplace: Sendable {
     func step(_ name: String) async {
         logger.info("\(name)", metadata: ["step": "\(name)"])
         await report(.step(name))
+    }
+
+    /// The set that `selector` means to this run, as it is stored; one of another target is refused.
+    func choose(
+        _ selector: KeySelector, for requestID: RequestID, action: String, dryRun: Bool
+    ) async throws -> StoredManifest {
+        // A dry run leaves nothing behind, so neither the note of what a symbolic key meant.
+        let key = try await catalog.resolve(
+            selector, for: dryRun ? .random("") : requestID, action: action, random: random)
+        await step("\(action) \(key)")
+        let stored = try await catalog.manifest(key)
+        guard stored.manifest.target == target else {
+            throw SetError.wrongPlace(key: key.description, problem: "it is a set of target \(stored.manifest.target)")
+        }
+        return stored
     }
 
     /// The target's lock, held for `body` and given back whatever happens.
@@ -87,15 +110,4 @@ package struct Workplace: Sendable {
         }
         return try result.get()
     }
-}
-
-/// Runs `body` to its end even where the task around it has been cancelled: for what cleans up.
-func uncancelled<Result: Sendable>(
-    _ body: @escaping @Sendable () async throws -> Result
-) async throws -> Result {
-    try await Task { try await body() }.value
-}
-
-func uncancelled(_ body: @escaping @Sendable () async -> Void) async {
-    await Task { await body() }.value
 }

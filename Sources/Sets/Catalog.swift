@@ -71,17 +71,34 @@ package struct Catalog: Sendable {
         return StoredManifest(manifest: manifest, sha256: Array(SHA256.hash(data: bytes)))
     }
 
+    /// The end of the target's chain.
+    package struct Head: Sendable {
+        /// The newest set whose manifest can be read.
+        package var stored: StoredManifest?
+        /// The number that the next set gets.
+        package var next: Int64 = 1
+        /// Manifests after it that cannot be read. They stop no backup; they are named until somebody looks.
+        package var damaged: [SetError] = []
+    }
+
     /// The newest set in the target's chain, found by the numbers that attempts carry in their names: one read, as
     /// long as no attempt was left unfinished.
-    package func head(in listing: Listing) async throws -> StoredManifest? {
-        var best: StoredManifest?
+    package func head(in listing: Listing) async throws -> Head {
+        var head = Head()
         let candidates = listing.entries.filter(\.isCommitted).sorted { $0.claimedSequence > $1.claimedSequence }
         for entry in candidates {
-            if let best, entry.claimedSequence <= best.manifest.sequence { break }
-            let stored = try await manifest(entry.key)
-            if stored.manifest.sequence > best?.manifest.sequence ?? 0 { best = stored }
+            if let best = head.stored, entry.claimedSequence <= best.manifest.sequence { break }
+            do {
+                let stored = try await manifest(entry.key)
+                if stored.manifest.sequence > head.stored?.manifest.sequence ?? 0 { head.stored = stored }
+            } catch let error as SetError where error.exitCode == .verificationFailed {
+                head.damaged.append(error)
+                head.next = max(head.next, entry.claimedSequence + 1)
+            }
         }
-        return best
+        // Without one to follow the chain begins anew: only its first set has none before it.
+        head.next = head.stored.map { max(head.next, $0.manifest.sequence + 1) } ?? 1
+        return head
     }
 
     /// The set that this very request finished before, in `tier`.

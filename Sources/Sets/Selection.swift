@@ -44,7 +44,10 @@ extension Catalog {
         switch selector {
         case .exact(let key): return key
         case .latest(nil):
-            guard let newest = try await head(in: listing) else { throw SetError.noSets("latest") }
+            let head = try await head(in: listing)
+            // Whoever asks for the newest is not given an older one in silence.
+            if let damaged = head.damaged.first { throw damaged }
+            guard let newest = head.stored else { throw SetError.noSets("latest") }
             return newest.manifest.key
         case .latest(let tier?):
             return try first(committed) { $0.tier == tier } ?? { throw SetError.noSets("\(selector)") }()

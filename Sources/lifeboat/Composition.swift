@@ -23,10 +23,15 @@ enum Composition {
     ) throws -> Workplace {
         let recipients = try target.recipients.map(recipient)
         let identities = try target.identities.map(identity)
+        let store = try store(at: target.store)
         let engine = engine(for: target.source, environment: environment)
         return Workplace(
             target: target.name,
-            store: PrefixedStore(try store(at: target.store), prefix: target.keyPrefix),
+            store: PrefixedStore(store, prefix: target.keyPrefix),
+            sweepUnfinishedWrites: { tier in
+                try await store.sweepTemporaryFiles(
+                    under: (target.keyPrefix.isEmpty ? "" : target.keyPrefix + "/") + tier.rawValue)
+            },
             engine: engine,
             destination: { name in destination(name, of: target, environment: environment) },
             writer: SetWriterConfiguration(
@@ -41,11 +46,12 @@ enum Composition {
                 holder: "\(hostName()) pid \(getpid()) \(action)", seconds: target.lockLease, clock: SystemClock(),
                 elapsed: secondsSinceBoot, sleep: systemSleep, random: systemRandom),
             exceptions: target.exceptions,
-            stallTimeout: target.stallTimeout, clock: SystemClock(), sleep: systemSleep, random: systemRandom,
+            stallTimeout: target.stallTimeout,
+            onStall: { Termination.arm(.source, patience: 30) }, clock: SystemClock(), sleep: systemSleep, random: systemRandom,
             logger: logger, report: report)
     }
 
-    static func store(at location: StoreLocation) throws -> any Store {
+    private static func store(at location: StoreLocation) throws -> DirectoryStore {
         switch location {
         case .directory(let path): try DirectoryStore(root: path, largestObject: largestObject, random: systemRandom)
         }

@@ -2,9 +2,12 @@ import Core
 import Glibc
 import Operations
 
-/// What the process says on standard output: the result, once.
+/// What the process says on standard output: the result, once; as text where that is a terminal.
 enum Output {
-    static func write(_ result: JobResult) { write(result.json.canonicalText) }
+    static func write(_ result: JobResult) {
+        guard isatty(STDOUT_FILENO) == 1 else { return write(result.json.canonicalText) }
+        for line in ResultText(result).lines { write(line) }
+    }
 
     static func write(_ line: String) { writeAll(STDOUT_FILENO, line + "\n") }
 

@@ -123,6 +123,7 @@ struct Run: Sendable {
                 action: job.action, target: target.name, requestID: job.requestID, exitCode: code(of: error),
                 failure: failure(of: error))
             result.tier = job.tier
+            result.dryRun = job.isDryRun
             if result.exitCode == .verificationFailed { result.verdict = .failed }
             logger.error(
                 "\(result.failure?.description ?? "failed")", metadata: ["hint": "\(result.failure?.hint ?? "")"])
@@ -170,8 +171,10 @@ struct Run: Sendable {
     // MARK: Errors
 
     private func code(of error: any Error) -> ExitCode {
-        if termination.isAsked, !(error is any Failure) || error is CancellationError { return .terminated }
-        return (error as? any Failure)?.exitCode ?? .source
+        let own = (error as? any Failure)?.exitCode
+        // Whatever broke because the job was being ended. What a person has to know of a swap comes before that.
+        if termination.isAsked, own != .restoreFailedRolledBack, own != .rollbackFailed { return .terminated }
+        return own ?? .source
     }
 
     private func failure(of error: any Error) -> JobFailure {
@@ -203,6 +206,15 @@ extension Job {
         case .verify(let job): job.requestID
         case .restore(let job): job.requestID
         case .list(let job): job.requestID
+        }
+    }
+
+    var isDryRun: Bool {
+        switch self {
+        case .backup(let job): job.dryRun
+        case .verify(let job): job.dryRun
+        case .restore(let job): job.dryRun
+        case .list: false
         }
     }
 

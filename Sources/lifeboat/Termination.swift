@@ -5,7 +5,8 @@ import Glibc
 /// SIGTERM, SIGINT and SIGHUP end the job: its task is cancelled, which ends children and cleans up; a job that has not
 /// ended nine seconds later is ended as it stands, which every step of it is made to survive.
 final class Termination: Sendable {
-    private static let patience: UInt32 = 9
+    /// Seconds.
+    static let patience: UInt32 = 9
 
     private struct State {
         var cancel: (@Sendable () -> Void)?
@@ -39,7 +40,7 @@ final class Termination: Sendable {
     }
 
     /// Ends the process with `code` where it is still there `patience` seconds from now.
-    static func arm(_ code: ExitCode) {
+    static func arm(_ code: ExitCode, patience: UInt32 = patience) {
         do {
             try startThread("patience") {
                 sleep(patience)

@@ -3,7 +3,7 @@ import Testing
 
 @Suite("The manifest's text")
 struct ManifestTests {
-    private static func manifest() throws -> Manifest {
+    static func manifest() throws -> Manifest {
         let time = try #require(Timestamp("2025-01-15T07:00:00Z"))
         let key = BackupKey(tier: .daily, timestamp: time)
         let before = BackupKey(tier: .daily, timestamp: time.adding(seconds: -86_400))

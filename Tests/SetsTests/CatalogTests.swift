@@ -14,7 +14,7 @@ struct CatalogTests {
             #expect(first.manifest.previous == nil)
             #expect(second.manifest.previous == first.link)
             #expect(third.manifest.previous == second.link)
-            #expect(try await bench.catalog.head(in: bench.catalog.listing())?.manifest.key == third.manifest.key)
+            #expect(try await bench.catalog.head(in: bench.catalog.listing()).stored?.manifest.key == third.manifest.key)
         }
     }
 
@@ -28,8 +28,27 @@ struct CatalogTests {
             try await bench.store.put("\(Workbench.key(second: 1))/\(stray)/database.sql.zst.encrypted", [1])
             let listing = try await bench.catalog.listing()
             #expect(listing.entries.filter(\.isCommitted).map(\.key) == [Workbench.key(second: 1)])
-            #expect(try await bench.catalog.head(in: listing)?.manifest.sequence == 1)
+            #expect(try await bench.catalog.head(in: listing).stored?.manifest.sequence == 1)
             #expect(try await bench.makeSet(Workbench.key(second: 3)).manifest.sequence == 2)
+        }
+    }
+
+    @Test("A damaged newest manifest stops no backup: the chain goes on behind it, and 'latest' names it")
+    func damagedHead() async throws {
+        let store = MemoryStore()
+        try await Workbench.withKey(store: store) { bench in
+            let first = try await bench.makeSet(Workbench.key(second: 1))
+            try await bench.makeSet(Workbench.key(second: 2))
+            store.damage("\(Workbench.key(second: 2))/manifest.json") { $0[5] ^= 1 }
+            let third = try await bench.makeSet(Workbench.key(second: 3))
+            #expect(third.manifest.sequence == 3)
+            #expect(third.manifest.previous == first.link)
+            store.damage("\(Workbench.key(second: 3))/manifest.json") { $0[5] ^= 1 }
+            let error = await #expect(throws: SetError.self) {
+                try await bench.catalog.resolve(
+                    .latest(nil), for: .random("r"), action: "verify", random: bench.random)
+            }
+            #expect(error?.object == "\(Workbench.key(second: 3))/manifest.json")
         }
     }
 

@@ -70,15 +70,14 @@ struct Workbench {
         requestID: RequestID = .random("0123")
     ) async throws -> StoredManifest {
         let head = try await catalog.head(in: catalog.listing())
-        let sequence = (head?.manifest.sequence ?? 0) + 1
-        let attempt = SetLayout.attempt(
-            sequence: sequence, requestDigest: Catalog.digest(requestID), random: random(8))
+                let attempt = SetLayout.attempt(
+            sequence: head.next, requestDigest: Catalog.digest(requestID), random: random(8))
         let set = try await SetWriter(key: key, attempt: attempt, in: store, configuration: writer)
         let snapshot = MadeUpSnapshot(parts, time: key.timestamp)
         let contents = try await set.write(snapshot, meter: ProgressMeter())
         return try await set.commit(
             SetWriter.Closing(
-                requestID: requestID, sequence: sequence, previous: head?.link, facts: snapshot.facts,
+                requestID: requestID, sequence: head.next, previous: head.stored?.link, facts: snapshot.facts,
                 contents: contents, finished: key.timestamp.adding(seconds: 5)))
     }
 

@@ -53,8 +53,3 @@ package struct PostgresDatabase: Engine {
         try await DatabaseRestore.plan(self, request)
     }
 }
-
-/// Runs `body` to its end even where the task around it has been cancelled: for cleaning up.
-func uncancelled<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
-    try await Task { try await body() }.value
-}

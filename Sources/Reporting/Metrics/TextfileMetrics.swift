@@ -24,7 +24,8 @@ package struct TextfileMetrics: Reporter {
     /// Counts a finished run and writes the target's file; other events are not its business. Throws
     /// ``MetricsError``.
     package func record(_ event: RunEvent) async throws {
-        guard case .finished(let identity, let outcome) = event, let kind = RunKind(identity.action) else { return }
+        guard case .finished(let identity, let outcome) = event, !outcome.dryRun, let kind = RunKind(identity.action)
+        else { return }
         try await onThread("metrics") {
             let file = MetricsFile(directory: directory, target: identity.target)
             try file.update { old in

@@ -1,0 +1,133 @@
+import Core
+import Operations
+
+/// The result as a person at a terminal reads it; programs get the JSON.
+struct ResultText {
+    private let members: [String: JSON]
+
+    init(_ result: JobResult) {
+        if case .object(let members) = result.json { self.members = members } else { members = [:] }
+    }
+
+    var lines: [String] {
+        var lines = [headline]
+        for (label, member) in [
+            ("set", "backupKey"), ("safety backup", "safetyBackupKey"), ("data as of", "snapshotTime"),
+            ("origin", "origin"),
+        ] {
+            if let text = text(members[member]) { lines.append(row(label, text)) }
+        }
+        if let verdict = text(members["verdict"]) {
+            lines.append(row("verdict", verdict + (text(members["proofDepth"]).map { " (\($0))" } ?? "")))
+        }
+        lines += figures + sets + details
+        for note in array("notes") { lines.append(row("note", text(note) ?? "")) }
+        return lines + error
+    }
+
+    private var headline: String {
+        let action = text(members["action"]) ?? ""
+        let how = members["dryRun"] == .bool(true) ? " (dry run)" : members["replayed"] == .bool(true) ? " (replayed)" : ""
+        guard case .integer(let code)? = members["exitCode"], code != 0 else { return "\(action)\(how): done" }
+        return "\(action)\(how): exit \(code), \(text(members["meaning"]) ?? "")"
+    }
+
+    private var figures: [String] {
+        var lines: [String] = []
+        let figures = object("figures")
+        if let source = integer(figures["sourceBytes"]), let stored = integer(figures["storedBytes"]) {
+            lines.append(row("size", "\(size(source)), stored as \(size(stored))"))
+        }
+        let details = object("details")
+        if let tables = integer(details["tables"]), let rows = integer(details["rows"]) {
+            lines.append(row("contents", "\(rows) rows in \(tables) tables"))
+        }
+        let phases = object("phases").compactMap { name, value in
+            integer(value).map { "\(name) \(Double($0 / 100) / 10) s" }
+        }
+        if !phases.isEmpty { lines.append(row("time", phases.sorted().joined(separator: ", "))) }
+        return lines
+    }
+
+    private var sets: [String] {
+        guard case .array(let sets)? = object("details")["sets"] else { return [] }
+        guard !sets.isEmpty else { return [row("sets", "none")] }
+        return sets.map { set in
+            guard case .object(let set) = set else { return "" }
+            let verdict = (text(set["verdict"]) ?? "") + (text(set["proofDepth"]).map { " by \($0)" } ?? "")
+            let stored = integer(set["storedSize"]).map(size) ?? ""
+            let rows = integer(set["rows"]).map { "\($0) rows" } ?? ""
+            let tail = [text(set["origin"]), text(set["problem"])].compactMap { $0 }.joined(separator: ", ")
+            return "  " + padded(text(set["key"]) ?? "", 50) + padded(stored, 11) + padded(rows, 16)
+                + padded(verdict, 24) + tail
+        }
+    }
+
+    private var details: [String] {
+        let details = object("details")
+        var lines: [String] = []
+        if let replaced = text(details["replaced"]) {
+            lines.append(row("replaced", "kept as database \(replaced)"))
+        }
+        if case .object(let span)? = details["unheldWrites"], let from = text(span["from"]), let to = text(span["to"]) {
+            lines.append(row("in no backup", "what was written between \(from) and \(to)"))
+        }
+        for (label, member) in [("disk needed", "neededBytes"), ("disk free", "freeBytes")] {
+            if let bytes = integer(details[member]) { lines.append(row(label, size(bytes))) }
+        }
+        if let seconds = integer(details["estimatedSeconds"]) { lines.append(row("would take", "about \(seconds) s")) }
+        return lines
+    }
+
+    private var error: [String] {
+        let error = object("error")
+        guard let cause = text(error["cause"]) else { return [] }
+        let subject = text(error["object"]).map { $0.isEmpty ? "" : " (\($0))" } ?? ""
+        return [
+            row("failed to", (text(error["operation"]) ?? "") + subject), row("because", cause),
+            row("what to do", text(error["hint"]) ?? ""),
+        ]
+    }
+
+    // MARK: Pieces
+
+    private func row(_ label: String, _ value: String) -> String { "  " + padded(label, 15) + printable(value) }
+
+    private func padded(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: max(1, width - text.count))
+    }
+
+    /// Names come from databases: none may move the cursor.
+    private func printable(_ text: String) -> String {
+        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+    }
+
+    private func size(_ bytes: Int64) -> String {
+        let units = ["B", "kB", "MB", "GB", "TB"]
+        var value = Double(bytes)
+        var unit = 0
+        while value >= 1000, unit < units.count - 1 {
+            value /= 1000
+            unit += 1
+        }
+        return unit == 0 ? "\(bytes) B" : "\((value * 10).rounded() / 10) \(units[unit])"
+    }
+
+    private func text(_ json: JSON?) -> String? { if case .string(let text)? = json { text } else { nil } }
+
+    private func integer(_ json: JSON?) -> Int64? {
+        switch json {
+        case .integer(let value)?: value
+        case .string(let text)?: Int64(text)
+        default: nil
+        }
+    }
+
+    private func object(_ member: String) -> [String: JSON] {
+        if case .object(let members)? = members[member] { members } else { [:] }
+    }
+
+    private func array(_ member: String) -> [JSON] {
+        if case .array(let elements)? = members[member] { elements } else { [] }
+    }
+}
