@@ -208,6 +208,12 @@ extension JSONFields {
         return size
     }
 
+    fileprivate mutating func count(_ field: String) throws(JSONFieldError) -> Int64 {
+        let count = try integer(field)
+        guard count >= 0 else { throw error(field, "is no count") }
+        return count
+    }
+
     fileprivate mutating func chainLink(_ field: String) throws(JSONFieldError) -> ChainLink? {
         guard let json = optional(field) else { return nil }
         var inner = try JSONFields(json, path: name(field))
@@ -229,7 +235,7 @@ extension JSONFields {
 
     fileprivate mutating func contentsSummary(_ field: String) throws(JSONFieldError) -> ContentsSummary {
         var inner = try JSONFields(try required(field), path: name(field))
-        let summary = ContentsSummary(tables: try inner.integer("tables"), rows: try inner.integer("rows"))
+        let summary = ContentsSummary(tables: try inner.count("tables"), rows: try inner.count("rows"))
         try inner.finish()
         return summary
     }

@@ -23,7 +23,12 @@ extension SetReader {
     package func proofs(_ paths: [String]) async throws -> [Proof] {
         var proofs: [Proof] = []
         for path in paths.sorted() where path.hasSuffix("-proof.json") {
-            let bytes = try await store.read(path, limit: 1 << 16)
+            let bytes: [UInt8]
+            do {
+                bytes = try await store.read(path, limit: 1 << 16)
+            } catch let error as ObjectTooLarge {
+                throw SetError.damagedRecord(path: path, problem: "\(error)")
+            }
             do {
                 let json = try JSON(parsing: bytes)
                 guard json.canonicalBytes == bytes else {

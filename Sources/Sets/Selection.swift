@@ -27,6 +27,8 @@ extension Catalog {
             bytes = try await store.read(path, limit: 1 << 16)
         } catch is ObjectNotFound {
             return nil
+        } catch let error as ObjectTooLarge {
+            throw SetError.damagedRecord(path: path, problem: "\(error)")
         }
         do {
             var fields = try JSONFields(try JSON(parsing: bytes), path: "")

@@ -85,6 +85,7 @@ struct ManifestTests {
         ("compression", .object(["algorithm": .string("zstd"), "level": .integer(23)])), ("extra", .null),
         ("retention", .object(["tier": .string("weekly")])), ("details", .object(["a": .integer(1)])),
         ("exceptions", .string("none")), ("snapshotTime", .string("2025-01-15")),
+        ("contents", .object(["tables": .integer(1), "rows": .integer(-1)])),
     ])
     func wrongMembers(name: String, value: JSON) throws {
         guard case .object(var members) = try Self.manifest().json() else { return }

@@ -172,6 +172,8 @@ struct ProofTests {
                 store.damage(paths[0]) { $0[index] ^= 1 }
             }
             #expect(try await reader.proofs(paths).count == 2)
+            store.damage(paths[0]) { $0 += [UInt8](repeating: 0x20, count: 1 << 16) }
+            await #expect(throws: SetError.self) { try await reader.proofs(paths) }
         }
     }
 }
