@@ -1,6 +1,12 @@
 import Core
 import Glibc
 
+/// The directory of the repository that the tests were built from.
+package let repositoryRoot: String = {
+    let steps = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+    return steps.dropLast("Sources/TestSupport/Files.swift".split(separator: "/").count).joined(separator: "/")
+}()
+
 /// Writes a small file for a test, readable by its owner only.
 package func writeFile(_ path: String, _ text: String) throws {
     try writeFile(path, Array(text.utf8))

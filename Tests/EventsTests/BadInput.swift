@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import TestSupport
 import Testing
 
 /// A bad event or configuration with what has to come of it. The table stands in `Tests/Fixtures/bad-input.json`, so
@@ -46,8 +47,7 @@ struct BadInput: CustomTestStringConvertible {
 
 /// Files of the repository.
 enum Fixture {
-    static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .deletingLastPathComponent()
+    static let root = URL(filePath: repositoryRoot)
 
     static func bytes(_ path: String) throws -> [UInt8] { Array(try Data(contentsOf: root.appending(path: path))) }
 

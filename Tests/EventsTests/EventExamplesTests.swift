@@ -103,7 +103,7 @@ struct EventExamplesTests {
     /// under it, and that an event with an unknown field, or a restore without its confirmation, is not.
     @Test(
         "an independent validator agrees",
-        .needs(RealPart("Python with jsonschema", isPresent: Python.hasJSONSchema)))
+        .needs(Python.withJSONSchema))
     func validator() throws {
         let script = """
             import json, pathlib, sys
@@ -134,23 +134,5 @@ extension EventField {
         case .waitForLock, .limit: "integer"
         default: "string"
         }
-    }
-}
-
-/// The Python beside the test, as the other side of a format.
-private enum Python {
-    static let hasJSONSchema = (try? run(["-c", "import jsonschema"]).status) == 0
-
-    static func run(_ arguments: [String]) throws -> (status: Int32, output: String) {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["python3"] + arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        return (process.terminationStatus, String(decoding: output, as: UTF8.self))
     }
 }
