@@ -1,5 +1,5 @@
 /// What is in a set: each table, collection or file with its rows and their digest, and each statement of the schema.
-/// Two pictures with equal contents hold the same data. `docs/format.md` states how each digest is made.
+/// Two pictures with equal contents hold the same data. `docs/contents.md` states how each digest is made.
 package struct Contents: Equatable, Sendable {
     package var data: [DataEntry]
     package var schema: [SchemaEntry]

@@ -76,7 +76,8 @@ package struct Workplace: Sendable {
         await step("\(action) \(key)")
         let stored = try await catalog.manifest(key)
         guard stored.manifest.target == target else {
-            throw SetError.wrongPlace(key: key.description, problem: "it is a set of target \(stored.manifest.target)")
+            throw SetError.wrongPlace(
+                key: key.description, problem: "it is a set of target \(stored.manifest.target)")
         }
         return stored
     }

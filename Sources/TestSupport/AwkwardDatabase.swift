@@ -5,7 +5,7 @@ package enum AwkwardDatabase {
     package static let rolesSQL = roles.map { role in
         let name = role.replacingQuotes
         return """
-            DO $$ BEGIN CREATE ROLE "\(name)"; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+            DO $$ BEGIN CREATE ROLE "\(name)"; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$;
 
             """
     }.joined()

@@ -47,7 +47,8 @@ enum Composition {
                 elapsed: secondsSinceBoot, sleep: systemSleep, random: systemRandom),
             exceptions: target.exceptions,
             stallTimeout: target.stallTimeout,
-            onStall: { Termination.arm(.source, patience: 30) }, clock: SystemClock(), sleep: systemSleep, random: systemRandom,
+            onStall: { Termination.arm(.source, patience: 30) }, clock: SystemClock(), sleep: systemSleep,
+            random: systemRandom,
             logger: logger, report: report)
     }
 

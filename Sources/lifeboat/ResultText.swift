@@ -27,7 +27,8 @@ struct ResultText {
 
     private var headline: String {
         let action = text(members["action"]) ?? ""
-        let how = members["dryRun"] == .bool(true) ? " (dry run)" : members["replayed"] == .bool(true) ? " (replayed)" : ""
+        let how =
+            members["dryRun"] == .bool(true) ? " (dry run)" : members["replayed"] == .bool(true) ? " (replayed)" : ""
         guard case .integer(let code)? = members["exitCode"], code != 0 else { return "\(action)\(how): done" }
         return "\(action)\(how): exit \(code), \(text(members["meaning"]) ?? "")"
     }
@@ -69,13 +70,16 @@ struct ResultText {
         if let replaced = text(details["replaced"]) {
             lines.append(row("replaced", "kept as database \(replaced)"))
         }
-        if case .object(let span)? = details["unheldWrites"], let from = text(span["from"]), let to = text(span["to"]) {
+        if case .object(let span)? = details["unheldWrites"], let from = text(span["from"]), let to = text(span["to"])
+        {
             lines.append(row("in no backup", "what was written between \(from) and \(to)"))
         }
         for (label, member) in [("disk needed", "neededBytes"), ("disk free", "freeBytes")] {
             if let bytes = integer(details[member]) { lines.append(row(label, size(bytes))) }
         }
-        if let seconds = integer(details["estimatedSeconds"]) { lines.append(row("would take", "about \(seconds) s")) }
+        if let seconds = integer(details["estimatedSeconds"]) {
+            lines.append(row("would take", "about \(seconds) s"))
+        }
         return lines
     }
 
@@ -99,7 +103,9 @@ struct ResultText {
 
     /// Names come from databases: none may move the cursor.
     private func printable(_ text: String) -> String {
-        String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 }))
+        String(
+            String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? "?" : $0 })
+        )
     }
 
     private func size(_ bytes: Int64) -> String {

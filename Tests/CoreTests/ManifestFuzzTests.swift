@@ -3,7 +3,8 @@ import TestSupport
 import Testing
 
 struct ManifestFuzzTests {
-    @Test("Manifests that were cut, spliced, doubled and overwritten are refused, or are the very bytes that were read")
+    @Test(
+        "Manifests that were cut, spliced, doubled and overwritten are refused, or are the very bytes that were read")
     func mutations() throws {
         let original = try ManifestTests.manifest().json().canonicalBytes
         var random = SeededRandom(seed: 77)
@@ -29,7 +30,9 @@ struct ManifestFuzzTests {
         case 1: bytes.insert(contentsOf: bytes[from..<to], at: Int.random(in: bytes.indices, using: &random))
         case 2: bytes[from] = UInt8.random(in: 0...255, using: &random)
         default:
-            let tokens = ["{", "}", "[", "]", "\"", ",", ":", "null", "-1", "1e9", "\\u0000", "9007199254740993", "é"]
+            let tokens = [
+                "{", "}", "[", "]", "\"", ",", ":", "null", "-1", "1e9", "\\u0000", "9007199254740993", "é",
+            ]
             bytes.replaceSubrange(from..<from, with: Array((tokens.randomElement(using: &random) ?? "").utf8))
         }
     }

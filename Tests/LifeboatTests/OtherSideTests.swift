@@ -43,11 +43,6 @@ struct OtherSideTests {
     }
 }
 
-/// The repository that these tests belong to.
-var repositoryRoot: String {
-    "/" + #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
-}
-
 /// The interpreter of an environment that `scripts/python-env` made, or a recorded lack of it.
 func pythonEnvironment(_ name: String) -> String? {
     let path = "\(repositoryRoot)/.cache/python/\(name)/bin/python"

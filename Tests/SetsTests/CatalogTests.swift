@@ -14,7 +14,8 @@ struct CatalogTests {
             #expect(first.manifest.previous == nil)
             #expect(second.manifest.previous == first.link)
             #expect(third.manifest.previous == second.link)
-            #expect(try await bench.catalog.head(in: bench.catalog.listing()).stored?.manifest.key == third.manifest.key)
+            #expect(
+                try await bench.catalog.head(in: bench.catalog.listing()).stored?.manifest.key == third.manifest.key)
         }
     }
 

@@ -70,7 +70,7 @@ struct Workbench {
         requestID: RequestID = .random("0123")
     ) async throws -> StoredManifest {
         let head = try await catalog.head(in: catalog.listing())
-                let attempt = SetLayout.attempt(
+        let attempt = SetLayout.attempt(
             sequence: head.next, requestDigest: Catalog.digest(requestID), random: random(8))
         let set = try await SetWriter(key: key, attempt: attempt, in: store, configuration: writer)
         let snapshot = MadeUpSnapshot(parts, time: key.timestamp)

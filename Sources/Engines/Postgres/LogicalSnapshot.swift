@@ -136,7 +136,7 @@ final class LogicalSnapshot: Snapshot {
                 engine.endpoint, database: engine.endpoint.database, application: application, meter: meter,
                 every: engine.timing.heartbeat)
         }
-        // Digesting rows beside the thread that compresses them: see the measurements in the format's specification.
+        // On a thread of its own: in the one that compresses, digesting would make that the slowest stage.
         return try ObservedSource(output, name: "contents") { [contents] in try contents.read($0) }
     }
 

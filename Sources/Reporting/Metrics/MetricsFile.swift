@@ -42,9 +42,9 @@ struct MetricsFile {
     }
 
     /// Two runs of a target may end at once (a backup and a verify): one after the other, or a count is lost. A
-    /// file system without such locks, or somebody who holds this one for two seconds, costs no more than that.
+    /// file system without such locks, or somebody who holds this one for ten seconds, costs no more than that.
     private func lock(_ folder: Int32) {
-        for _ in 0..<40 {
+        for _ in 0..<200 {
             if flock(folder, LOCK_EX | LOCK_NB) == 0 || (errno != EWOULDBLOCK && errno != EINTR) { return }
             poll(nil, 0, 50)
         }
