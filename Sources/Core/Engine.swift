@@ -195,6 +195,7 @@ package struct Promotion: Sendable {
     package var time: Timestamp
     /// Where the replaced copy is now.
     package var replacedName: String?
+    /// What the plan noted, and what came after it.
     package var notes: [String]
 
     package init(time: Timestamp, replacedName: String?, notes: [String]) {

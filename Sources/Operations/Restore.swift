@@ -184,7 +184,7 @@ package struct Restore: Sendable {
         result.proofDepth = .restore
         result.safetyBackupKey = safety
         result.phases = phases.all
-        result.notes = plan.summary.notes + promotion.notes + comparison.reprints
+        result.notes = promotion.notes + comparison.reprints
         result.details["replaced"] = promotion.replacedName.map { .string($0) } ?? .null
         result.details["unheldWrites"] = try await unheldWrites(plan, safety, promotion)
         if let reason = job.skipSafetyBackupReason, plan.summary.replaces != nil {

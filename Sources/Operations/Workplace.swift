@@ -62,7 +62,7 @@ package struct Workplace: Sendable {
 
     /// Says which step of the operation begins.
     func step(_ name: String) async {
-        logger.info("\(name)", metadata: ["step": "\(name)"])
+        logger.info("\(name)")
         await report(.step(name))
     }
 
