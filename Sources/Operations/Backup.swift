@@ -15,32 +15,29 @@ package struct Backup: Sendable {
     package func run() async throws -> JobResult {
         if job.dryRun { return try await plan() }
         return try await workplace.locked(for: job.requestID, waiting: 0) { lease in
-            if let finished = try await finishedBefore() { return result(of: finished, replayed: true) }
-            try await sweep()
+            let listing = try await workplace.catalog.listing()
+            if let finished = try await workplace.catalog.finished(job.requestID, tier: job.tier, in: listing) {
+                return result(of: finished, replayed: true)
+            }
+            try await sweep(listing)
             let phases = Phases(workplace.clock)
             let meter = ProgressMeter()
             await workplace.step("backup")
             let made = try await phases.measure("backup") {
                 try await workplace.watching(meter) {
                     try await workplace.makeSet(
-                        of: workplace.engine, tier: job.tier, requestID: job.requestID, under: lease, meter: meter)
+                        of: workplace.engine, tier: job.tier, requestID: job.requestID, in: listing, under: lease,
+                        meter: meter)
                 }
             }
-            var result = result(of: made.stored, replayed: false)
+            var result = result(of: made, replayed: false)
             result.phases = phases.all
             return result
         }
     }
 
-    /// The set of this very request, where an earlier run made it.
-    private func finishedBefore() async throws -> StoredManifest? {
-        let listing = try await workplace.catalog.listing([job.tier])
-        return try await workplace.catalog.finished(job.requestID, tier: job.tier, in: listing)
-    }
-
-    private func sweep() async throws {
-        var removed = try await workplace.catalog.sweepOrphans(
-            in: try await workplace.catalog.listing(), now: workplace.clock.now())
+    private func sweep(_ listing: Catalog.Listing) async throws {
+        var removed = try await workplace.catalog.sweepOrphans(in: listing, now: workplace.clock.now())
         removed += try await workplace.sweepUnfinishedWrites(job.tier)
         if removed > 0 {
             workplace.logger.notice("removed what unfinished attempts had left", metadata: ["objects": "\(removed)"])

@@ -20,13 +20,16 @@ package struct Restore: Sendable {
             let destination = try workplace.destination(job.destination)
             let meter = ProgressMeter(stage: "check")
             let reader = try await phases.measure("check") { try await openSet() }
-            let plan = try await phases.measure("preflight") { try await preflight(reader, at: destination, meter) }
+            let contents = try await reader.contents()
+            let plan = try await phases.measure("preflight") {
+                try await preflight(reader, contents, at: destination, meter)
+            }
             if plan.summary.alreadyDone { return replay(reader) }
 
             let (safety, staged) = try await stageBesideSafety(plan, of: destination, under: lease, phases, meter)
-            let comparison = try await compare(staged, with: reader, phases, meter)
-            let promotion = try await promote(staged, reader, safety, under: lease, phases, meter)
-            return try await finish(reader, plan, safety, comparison, promotion, phases)
+            let comparison = try await compare(staged, with: reader, contents, phases, meter)
+            let promotion = try await promote(staged, reader, safety?.manifest.key, under: lease, phases, meter)
+            return await finish(reader, plan, safety, comparison, promotion, phases)
         }
     }
 
@@ -40,7 +43,7 @@ package struct Restore: Sendable {
     }
 
     func preflight(
-        _ reader: SetReader, at destination: any Engine, _ meter: ProgressMeter
+        _ reader: SetReader, _ contents: Contents, at destination: any Engine, _ meter: ProgressMeter
     ) async throws -> any RestorePlan {
         await workplace.step("preflight")
         let catalog = workplace.catalog
@@ -48,7 +51,7 @@ package struct Restore: Sendable {
         return try await destination.plan(
             RestoreRequest(
                 requestID: job.requestID, setKey: reader.manifest.key, manifest: reader.manifest,
-                contents: try await reader.contents(), parts: reader, createDatabase: job.createDatabase,
+                contents: contents, parts: reader, createDatabase: job.createDatabase,
                 restoreRoles: job.restoreRoles, acknowledgeDisk: job.acknowledgeDisk,
                 acknowledgeBoundObjects: job.acknowledgeBoundObjects,
                 verifiedContents: { key in
@@ -61,16 +64,16 @@ package struct Restore: Sendable {
     private func stageBesideSafety(
         _ plan: any RestorePlan, of destination: any Engine, under lease: Lease, _ phases: Phases,
         _ meter: ProgressMeter
-    ) async throws -> (safety: BackupKey?, staged: any StagedRestore) {
+    ) async throws -> (safety: StoredManifest?, staged: any StagedRestore) {
         let needsSafety = plan.summary.replaces != nil && job.skipSafetyBackupReason == nil
-        let safety = Guarded<BackupKey?>(nil)
+        let safety = Guarded<StoredManifest?>(nil)
         let staged = Guarded<(any StagedRestore)?>(nil)
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 if needsSafety {
                     group.addTask {
-                        let key = try await makeSafety(of: destination, under: lease, phases)
-                        safety.withLock { $0 = key }
+                        let made = try await makeSafety(of: destination, under: lease, phases)
+                        safety.withLock { $0 = made }
                     }
                 }
                 group.addTask {
@@ -101,30 +104,32 @@ package struct Restore: Sendable {
 
     private func makeSafety(
         of destination: any Engine, under lease: Lease, _ phases: Phases
-    ) async throws -> BackupKey {
+    ) async throws -> StoredManifest {
         await workplace.step("safety backup")
         let meter = ProgressMeter(stage: "safety backup")
         return try await failing(as: .restoreFailedOriginalIntact) {
             try await phases.measure("safetyBackup") {
                 try await workplace.watching(meter) {
                     let made = try await workplace.makeSet(
-                        of: destination, tier: .safety, requestID: job.requestID, under: lease, meter: meter)
-                    meter.begin("verify the safety backup", expected: made.stored.manifest.storedSize)
+                        of: destination, tier: .safety, requestID: job.requestID,
+                        in: try await workplace.catalog.listing(), under: lease, meter: meter)
+                    meter.begin("verify the safety backup", expected: made.manifest.storedSize)
                     let reader = try await SetReader.open(
-                        made.stored, in: workplace.store, configuration: workplace.reader)
+                        made, in: workplace.store, configuration: workplace.reader)
                     _ = try await workplace.proveIntegrity(of: reader, recompute: false, meter: meter)
                     try await reader.add(
                         Proof(
                             depth: .integrity, verdict: .proven, time: workplace.clock.now(),
                             requestID: job.requestID.description, contentsCompared: false))
-                    return made.stored.manifest.key
+                    return made
                 }
             }
         }
     }
 
     private func compare(
-        _ staged: any StagedRestore, with reader: SetReader, _ phases: Phases, _ meter: ProgressMeter
+        _ staged: any StagedRestore, with reader: SetReader, _ recorded: Contents, _ phases: Phases,
+        _ meter: ProgressMeter
     ) async throws -> ContentsComparison {
         await workplace.step("compare")
         meter.begin("compare", expected: reader.manifest.plainSize)
@@ -134,7 +139,7 @@ package struct Restore: Sendable {
                     try await workplace.watching(meter) { try await staged.inspect() }
                 }
             }
-            let comparison = ContentsComparison(recorded: try await reader.contents(), found: found)
+            let comparison = ContentsComparison(recorded: recorded, found: found)
             guard comparison.isEqual else {
                 throw JobFailure(
                     .restoreFailedOriginalIntact, "prove the restored copy", object: reader.manifest.key.description,
@@ -176,17 +181,17 @@ package struct Restore: Sendable {
     }
 
     private func finish(
-        _ reader: SetReader, _ plan: any RestorePlan, _ safety: BackupKey?, _ comparison: ContentsComparison,
+        _ reader: SetReader, _ plan: any RestorePlan, _ safety: StoredManifest?, _ comparison: ContentsComparison,
         _ promotion: Promotion, _ phases: Phases
-    ) async throws -> JobResult {
+    ) async -> JobResult {
         var result = result(of: reader)
         result.verdict = .proven
         result.proofDepth = .restore
-        result.safetyBackupKey = safety
+        result.safetyBackupKey = safety?.manifest.key
         result.phases = phases.all
         result.notes = promotion.notes + comparison.reprints
         result.details["replaced"] = promotion.replacedName.map { .string($0) } ?? .null
-        result.details["unheldWrites"] = try await unheldWrites(plan, safety, promotion)
+        result.details["unheldWrites"] = unheldWrites(plan, safety, promotion)
         if let reason = job.skipSafetyBackupReason, plan.summary.replaces != nil {
             result.notes.append("no safety backup was made, as asked for: \(reason)")
         } else if plan.summary.replaces == nil {
@@ -198,8 +203,8 @@ package struct Restore: Sendable {
                 Proof(
                     depth: .restore, verdict: .proven, time: promotion.time, requestID: job.requestID.description,
                     contentsCompared: true))
-        } catch let failure as any Failure {
-            result.notes.append("the proof was not recorded: \(failure.description)")
+        } catch {
+            result.notes.append("the proof was not recorded: \(error)")
         }
         return result
     }
@@ -207,12 +212,13 @@ package struct Restore: Sendable {
     /// Between the safety backup's picture and the swap somebody may have written: no set holds that, only the
     /// database that was put aside.
     private func unheldWrites(
-        _ plan: any RestorePlan, _ safety: BackupKey?, _ promotion: Promotion
-    ) async throws -> JSON {
+        _ plan: any RestorePlan, _ safety: StoredManifest?, _ promotion: Promotion
+    ) -> JSON {
         guard plan.summary.replaces != nil else { return .null }
         guard let safety else { return .string("everything since the last backup of the replaced database") }
-        let from = try await workplace.catalog.manifest(safety).manifest.snapshotTime
-        return .object(["from": .string(from.description), "to": .string(promotion.time.description)])
+        return .object([
+            "from": .string(safety.manifest.snapshotTime.description), "to": .string(promotion.time.description),
+        ])
     }
 
     // MARK: Results

@@ -9,7 +9,9 @@ extension Restore {
         let destination = try workplace.destination(job.destination)
         let meter = ProgressMeter(stage: "check")
         let reader = try await phases.measure("check") { try await openSet() }
-        let plan = try await phases.measure("preflight") { try await preflight(reader, at: destination, meter) }
+        let plan = try await phases.measure("preflight") {
+            try await preflight(reader, try await reader.contents(), at: destination, meter)
+        }
         meter.begin("fetch", expected: reader.manifest.plainSize)
         let notes = try await phases.measure("fetch") {
             try await workplace.watching(meter) {

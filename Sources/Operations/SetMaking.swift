@@ -2,19 +2,14 @@ import Core
 import Logging
 import Sets
 
-/// A set that has just been made.
-struct MadeSet: Sendable {
-    var stored: StoredManifest
-    var contents: Contents
-}
-
 extension Workplace {
-    /// Takes a picture of `source`, writes it and commits it as the next set of the target's chain. Under the target's
-    /// lock. Whatever ends it before the commit, no set exists and the segments are removed.
+    /// Takes a picture of `source`, writes it and commits it as the next set of the target's chain. `listing` is of all
+    /// tiers, taken under the target's lock, which is still held. Whatever ends it before the commit, no set exists and the segments are removed.
     func makeSet(
-        of source: any Engine, tier: Tier, requestID: RequestID, under lease: Lease, meter: ProgressMeter
-    ) async throws -> MadeSet {
-        let head = try await catalog.head(in: catalog.listing())
+        of source: any Engine, tier: Tier, requestID: RequestID, in listing: Catalog.Listing, under lease: Lease,
+        meter: ProgressMeter
+    ) async throws -> StoredManifest {
+        let head = try await catalog.head(in: listing)
         meter.begin("snapshot")
         let snapshot = try await source.snapshot(SnapshotRequest(previous: head.stored?.manifest, meter: meter))
         do {
@@ -29,7 +24,7 @@ extension Workplace {
     private func write(
         _ snapshot: any Snapshot, tier: Tier, requestID: RequestID, after head: Catalog.Head, under lease: Lease,
         meter: ProgressMeter
-    ) async throws -> MadeSet {
+    ) async throws -> StoredManifest {
         let key = BackupKey(tier: tier, timestamp: nominalTime(requestID, tier: tier, snapshot.facts.time))
         let attempt = SetLayout.attempt(
             sequence: head.next, requestDigest: Catalog.digest(requestID), random: random(8))
@@ -41,15 +36,13 @@ extension Workplace {
             facts.exceptions += exceptions + head.damaged.map(\.description)
             meter.begin("commit")
             try await lease.check()
-            let stored = try await writer.commit(
+            return try await writer.commit(
                 SetWriter.Closing(
                     requestID: requestID, sequence: head.next, previous: head.stored?.link, facts: facts,
                     contents: contents, finished: clock.now()))
-            return MadeSet(stored: stored, contents: contents)
         } catch {
             let logger = logger
             await uncancelled {
-                await snapshot.cancel()
                 do {
                     try await writer.abandon()
                 } catch let failure {
