@@ -34,7 +34,11 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/CoreOffice/XMLCoder", from: "0.18.2"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
     ],
     targets: [
@@ -72,14 +76,27 @@ let package = Package(
         library(
             "RSAKeyring", path: "Keyrings/RSA",
             ["Core", "LocalKeyring", crypto, .product(name: "CryptoExtras", package: "swift-crypto")]),
+        library("AWSKMSKeyring", path: "Keyrings/AWSKMS", ["Core", "AWS"]),
         library("FileSystemStore", path: "Stores/FileSystem", ["Core", "CLinux"]),
+        library(
+            "S3Store", path: "Stores/S3",
+            ["Core", "Streams", "AWS", crypto, log, .product(name: "XMLCoder", package: "XMLCoder")]),
+        library(
+            "AWS", path: "AWS",
+            [
+                "Core", log, crypto, .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOFoundationCompat", package: "swift-nio"),
+            ]),
         library("MetricsReporter", path: "Reporting/Metrics", ["Core", "CLinux"]),
         library("ProgressReporter", path: "Reporting/Progress", ["Core", log]),
         .executableTarget(
             name: "lifeboat",
             dependencies: [
                 "Core", "Events", "Streams", "Envelope", "Sets", "Operations", "PostgresEngine", "LocalKeyring",
-                "RSAKeyring", "FileSystemStore", "MetricsReporter", "ProgressReporter", "CLinux", log, crypto,
+                "RSAKeyring", "AWSKMSKeyring", "FileSystemStore", "S3Store", "AWS", "MetricsReporter",
+                "ProgressReporter", "CLinux", log, crypto,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/lifeboat", swiftSettings: settings),
@@ -98,6 +115,10 @@ let package = Package(
             "EnvelopeTests", ["Core", "Envelope", "LocalKeyring", "RSAKeyring", "TestSupport", crypto],
             exclude: ["Fixtures", "Python"]),
         tests("StoreTests", ["Core", "FileSystemStore", "TestSupport", crypto]),
+        tests("AWSTests", ["Core", "AWS", "TestSupport", crypto, log]),
+        tests("S3StoreTests", ["Core", "AWS", "S3Store", "Streams", "TestSupport", crypto, log]),
+        tests("AWSKMSTests", ["Core", "AWS", "AWSKMSKeyring", "Envelope", "TestSupport", crypto, log]),
+        tests("OperationsTests", ["Core", "Sets", "Operations", "LocalKeyring", "TestSupport", crypto, log]),
         tests("SetsTests", ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "TestSupport", crypto]),
         tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CSHA256", "TestSupport", crypto]),
         tests("ReportingTests", ["Core", "MetricsReporter", "ProgressReporter", "TestSupport", log]),

@@ -1,8 +1,14 @@
 /// One key that data keys are wrapped under: a recipient, an identity, or both.
 ///
-/// Both methods may be repeated. Neither keeps the data key.
+/// The methods may be repeated. None keeps the data key.
 package protocol KeyProvider: Sendable {
     var capabilities: KeyCapabilities { get }
+
+    /// A fresh data key (32 bytes), wrapped for this key. A service or device that makes keys itself makes it;
+    /// elsewhere `random` does.
+    func generate(
+        context: [String: String], random: RandomBytes
+    ) async throws -> (dataKey: SecretBytes, wrapped: EncryptedDataKey)
 
     /// Wraps `dataKey` (32 bytes) so that whoever holds the key can open it, bound to `context` where the kind of key
     /// allows that.
@@ -10,6 +16,16 @@ package protocol KeyProvider: Sendable {
 
     /// Opens `wrapped`. `nil` where it is not for this key at all; throws where it is but does not open.
     func unwrap(_ wrapped: EncryptedDataKey, context: [String: String]) async throws -> SecretBytes?
+}
+
+extension KeyProvider {
+    package func generate(
+        context: [String: String], random: RandomBytes
+    ) async throws -> (dataKey: SecretBytes, wrapped: EncryptedDataKey) {
+        var fresh = random(32)
+        let dataKey = SecretBytes(wiping: &fresh)
+        return (dataKey, try await wrap(dataKey, context: context))
+    }
 }
 
 package struct KeyCapabilities: Sendable {

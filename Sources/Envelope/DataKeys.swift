@@ -1,34 +1,55 @@
 package import Core
 
-/// Wraps `dataKey` for each of `recipients` under `context`, in their order.
+/// Makes a data key and wraps it for each of `recipients` under `context`, in their order: the first one makes it, for
+/// a key service makes better ones than we do.
 ///
 /// Every recipient has to succeed: a set that one of them cannot open is not the set that was asked for. Throws
 /// ``EnvelopeError/noRecipients`` and ``EnvelopeError/recipientFailed(name:reason:hint:)``, which names the one that
 /// failed; may be repeated.
+package func makeDataKey(
+    for recipients: [any KeyProvider], context: [String: String], random: RandomBytes
+) async throws -> (dataKey: SecretBytes, wrapped: [EncryptedDataKey]) {
+    guard let first = recipients.first else { throw EnvelopeError.noRecipients }
+    let made = try await sealing(for: first) { try await first.generate(context: context, random: random) }
+    var wrapped = [made.wrapped]
+    for recipient in recipients.dropFirst() {
+        wrapped.append(
+            try await sealing(for: recipient) { try await recipient.wrap(made.dataKey, context: context) })
+    }
+    return (made.dataKey, wrapped)
+}
+
+/// The same for a data key that there is already.
 package func sealDataKey(
     _ dataKey: SecretBytes, for recipients: [any KeyProvider], context: [String: String]
 ) async throws -> [EncryptedDataKey] {
     guard !recipients.isEmpty else { throw EnvelopeError.noRecipients }
     var wrapped: [EncryptedDataKey] = []
     for recipient in recipients {
-        let name = recipient.capabilities.name
-        guard recipient.capabilities.canWrap else {
-            throw EnvelopeError.recipientFailed(
-                name: name, reason: "this key cannot seal", hint: "name another key in BACKUP_RECIPIENTS")
-        }
-        do {
-            wrapped.append(try await recipient.wrap(dataKey, context: context))
-        } catch let error as CancellationError {
-            throw error
-        } catch let error as any Failure {
-            throw EnvelopeError.recipientFailed(name: name, reason: error.cause, hint: error.hint)
-        } catch {
-            // What a stranger's error says may hold anything; its kind may not.
-            throw EnvelopeError.recipientFailed(
-                name: name, reason: "it failed with \(type(of: error))", hint: "check the key, and run again")
-        }
+        wrapped.append(try await sealing(for: recipient) { try await recipient.wrap(dataKey, context: context) })
     }
     return wrapped
+}
+
+private func sealing<Result>(
+    for recipient: any KeyProvider, _ body: () async throws -> Result
+) async throws -> Result {
+    let name = recipient.capabilities.name
+    guard recipient.capabilities.canWrap else {
+        throw EnvelopeError.recipientFailed(
+            name: name, reason: "this key cannot seal", hint: "name another key in BACKUP_RECIPIENTS")
+    }
+    do {
+        return try await body()
+    } catch let error as CancellationError {
+        throw error
+    } catch let error as any Failure {
+        throw EnvelopeError.recipientFailed(name: name, reason: error.cause, hint: error.hint)
+    } catch {
+        // What a stranger's error says may hold anything; its kind may not.
+        throw EnvelopeError.recipientFailed(
+            name: name, reason: "it failed with \(type(of: error))", hint: "check the key, and run again")
+    }
 }
 
 /// Opens the first of `dataKeys` that one of `identities` can open.

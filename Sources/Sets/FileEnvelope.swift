@@ -20,10 +20,8 @@ package enum FileEnvelope {
     package static func encrypt(
         _ file: StoredFile, as sealed: StoredFile, for recipients: [any KeyProvider], random: @escaping RandomBytes
     ) async throws -> Int {
-        var fresh = random(32)
-        let dataKey = SecretBytes(wiping: &fresh)
         let context = ["lifeboat-format": String(Manifest.formatVersion)]
-        let dataKeys = try await sealDataKey(dataKey, for: recipients, context: context)
+        let (dataKey, dataKeys) = try await makeDataKey(for: recipients, context: context, random: random)
         let info = EncryptionInfo(algorithm: EncryptionInfo.messageAlgorithm, context: context, dataKeys: dataKeys)
         let message = try MessageWriter(
             dataKey: dataKey,

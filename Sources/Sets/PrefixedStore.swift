@@ -37,6 +37,10 @@ package struct PrefixedStore: Store {
         }
     }
 
+    package func amend(_ key: String, _ amendment: Amendment) async throws {
+        try await base.amend(prefix + key, amendment)
+    }
+
     package func delete(_ key: String) async throws { try await base.delete(prefix + key) }
 }
 

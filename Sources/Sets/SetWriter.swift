@@ -61,9 +61,8 @@ package final class SetWriter: Sendable {
             "lifeboat-set": key.description, "lifeboat-target": configuration.target,
             "lifeboat-format": String(Manifest.formatVersion),
         ]
-        var fresh = configuration.random(32)
-        dataKey = SecretBytes(wiping: &fresh)
-        dataKeys = try await sealDataKey(dataKey, for: configuration.recipients, context: context)
+        (dataKey, dataKeys) = try await makeDataKey(
+            for: configuration.recipients, context: context, random: configuration.random)
     }
 
     /// Writes every part that `snapshot` gives, a few at once, and waits for its verdict on itself.

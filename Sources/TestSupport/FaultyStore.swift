@@ -3,7 +3,7 @@ package import Core
 /// A store that fails where a test says so, around one that does not.
 package final class FaultyStore: Store {
     package enum Call: String, Sendable {
-        case put, get, stat, list, delete
+        case put, get, stat, list, amend, delete
     }
 
     package enum Fault: Sendable {
@@ -138,6 +138,16 @@ package final class FaultyStore: Store {
                 }
             }
             continuation.onTermination = { _ in task.cancel() }
+        }
+    }
+
+    package func amend(_ key: String, _ amendment: Amendment) async throws {
+        switch try await fault(for: .amend, key) {
+        case nil, .interleave: try await inner.amend(key, amendment)
+        case .loseReply:
+            try await inner.amend(key, amendment)
+            throw InjectedFault(call: .amend, key: key)
+        case .refuse, .cut: throw InjectedFault(call: .amend, key: key)
         }
     }
 

@@ -1,10 +1,25 @@
 package import Core
 
-/// A store in memory, with a clock of its own: the store's clock of the contract.
+/// A store in memory, with a clock of its own: the store's clock of the contract. It keeps locks and has an archive, as
+/// a bucket does; a thaw ends when the test says so.
 package final class MemoryStore: Store {
     private struct Object {
         var bytes: [UInt8]
         var modified: Timestamp
+        var storageClass: StorageClass = .standard
+        var availability: ObjectInfo.Availability = .online
+        var protection = Protection()
+        var tags: [String: String] = [:]
+
+        func info(_ key: String) -> ObjectInfo {
+            ObjectInfo(
+                key: key, size: Int64(bytes.count), modified: modified, storageClass: storageClass,
+                availability: availability, protection: protection)
+        }
+
+        func isProtected(at now: Timestamp) -> Bool {
+            protection.legalHold || protection.lock.map { $0.until > now } ?? false
+        }
     }
 
     package let capabilities: StoreCapabilities
@@ -14,7 +29,8 @@ package final class MemoryStore: Store {
 
     package init(clock: any WallClock = ManualClock(), largestObject: Int64 = 15 << 30) {
         self.clock = clock
-        capabilities = StoreCapabilities(location: "memory:", largestObject: largestObject)
+        capabilities = StoreCapabilities(
+            location: "memory:", largestObject: largestObject, protects: true, hasStorageClasses: true)
     }
 
     /// Every key there is, in the order of bytes.
@@ -36,6 +52,18 @@ package final class MemoryStore: Store {
         }
     }
 
+    /// What rules would see, for tests that look.
+    package func tags(_ key: String) -> [String: String] { objects.withLock { $0[Array(key.utf8)]?.tags ?? [:] } }
+
+    /// Every thaw that was asked for is done.
+    package func finishThaws() {
+        objects.withLock { objects in
+            for key in objects.keys where objects[key]?.availability == .thawing {
+                objects[key]?.availability = .online
+            }
+        }
+    }
+
     package func put(_ key: String, from source: any ByteSource, options: PutOptions) async throws -> Int64 {
         let limit = Int(capabilities.largestObject)
         return try await withTaskCancellationHandler {
@@ -46,7 +74,13 @@ package final class MemoryStore: Store {
                 let now = clock.now()
                 try objects.withLock { objects in
                     if options.createOnly && objects[Array(key.utf8)] != nil { throw StoreConflict(key: key) }
-                    objects[Array(key.utf8)] = Object(bytes: bytes, modified: now)
+                    if let object = objects[Array(key.utf8)], object.isProtected(at: now) {
+                        throw Self.protected(key)
+                    }
+                    objects[Array(key.utf8)] = Object(
+                        bytes: bytes, modified: now, storageClass: options.storageClass,
+                        availability: options.storageClass.isArchive ? .archived : .online,
+                        protection: options.protection, tags: options.tags)
                 }
                 return Int64(bytes.count)
             } catch {
@@ -61,7 +95,12 @@ package final class MemoryStore: Store {
     package func get(_ key: String, range: Range<Int64>?) async throws -> any ByteSource {
         try Task.checkCancellation()
         try Self.check(key)
-        guard let bytes = bytes(key) else { throw ObjectNotFound(key: key) }
+        guard let object = objects.withLock({ $0[Array(key.utf8)] }) else { throw ObjectNotFound(key: key) }
+        guard object.availability == .online else {
+            throw ObjectArchived(
+                key: key, storageClass: object.storageClass, isThawing: object.availability == .thawing)
+        }
+        let bytes = object.bytes
         guard let range else { return MemorySource(bytes) }
         guard range.lowerBound >= 0, range.upperBound <= bytes.count else {
             throw JobFailure(
@@ -73,9 +112,7 @@ package final class MemoryStore: Store {
     package func stat(_ key: String) async throws -> ObjectInfo? {
         try Task.checkCancellation()
         try Self.check(key)
-        return objects.withLock { $0[Array(key.utf8)] }.map {
-            ObjectInfo(key: key, size: Int64($0.bytes.count), modified: $0.modified)
-        }
+        return objects.withLock { $0[Array(key.utf8)] }.map { $0.info(key) }
     }
 
     package func list(_ prefix: String) -> AsyncThrowingStream<ObjectInfo, any Error> {
@@ -86,9 +123,7 @@ package final class MemoryStore: Store {
         return AsyncThrowingStream {
             try Task.checkCancellation()
             return rest.withLock { $0.popFirst() }.map { key, object in
-                ObjectInfo(
-                    key: String(decoding: key, as: UTF8.self), size: Int64(object.bytes.count),
-                    modified: object.modified)
+                object.info(String(decoding: key, as: UTF8.self))
             }
         }
     }
@@ -96,7 +131,35 @@ package final class MemoryStore: Store {
     package func delete(_ key: String) async throws {
         try Task.checkCancellation()
         try Self.check(key)
-        objects.withLock { $0[Array(key.utf8)] = nil }
+        let now = clock.now()
+        try objects.withLock { objects in
+            if let object = objects[Array(key.utf8)], object.isProtected(at: now) { throw Self.protected(key) }
+            objects[Array(key.utf8)] = nil
+        }
+    }
+
+    package func amend(_ key: String, _ amendment: Amendment) async throws {
+        try Task.checkCancellation()
+        try Self.check(key)
+        try objects.withLock { objects in
+            guard var object = objects[Array(key.utf8)] else { throw ObjectNotFound(key: key) }
+            switch amendment {
+            case .protect(let protection):
+                if let lock = protection.lock,
+                    lock.until > object.protection.lock?.until ?? lock.until.adding(seconds: -1)
+                {
+                    object.protection.lock = lock
+                }
+                if protection.legalHold { object.protection.legalHold = true }
+            case .thaw:
+                if object.availability == .archived { object.availability = .thawing }
+            }
+            objects[Array(key.utf8)] = object
+        }
+    }
+
+    private static func protected(_ key: String) -> JobFailure {
+        JobFailure(.store, "change the object", object: key, cause: "it is locked", hint: "wait for its lock to end")
     }
 
     private static func check(_ key: String) throws {

@@ -362,5 +362,6 @@ private struct SentTwice: Store {
     }
     func stat(_ key: String) async throws -> ObjectInfo? { try await inner.stat(key) }
     func list(_ prefix: String) -> AsyncThrowingStream<ObjectInfo, any Error> { inner.list(prefix) }
+    func amend(_ key: String, _ amendment: Amendment) async throws { try await inner.amend(key, amendment) }
     func delete(_ key: String) async throws { try await inner.delete(key) }
 }

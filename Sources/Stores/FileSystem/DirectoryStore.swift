@@ -37,6 +37,7 @@ package struct DirectoryStore: Store {
         let cancellation = Cancellation()
         return try await withTaskCancellationHandler {
             do {
+                try refuse(options, key)
                 let writer = ObjectWriter(
                     object: try ObjectPath(root: root, key: key), createOnly: options.createOnly,
                     largest: capabilities.largestObject, random: random, isCancelled: { cancellation.isRequested })
@@ -48,6 +49,19 @@ package struct DirectoryStore: Store {
         } onCancel: {
             cancellation.request()
             source.cancel()
+        }
+    }
+
+    /// A file is there or not: it has no classes and no locks that would hold against the user it belongs to.
+    private func refuse(_ options: PutOptions, _ key: String) throws {
+        guard options.protection.isNone else { throw NotSupportedByStore(key: key, what: "object lock") }
+        guard options.storageClass == .standard else { throw NotSupportedByStore(key: key, what: "storage classes") }
+    }
+
+    package func amend(_ key: String, _ amendment: Amendment) async throws {
+        switch amendment {
+        case .protect: throw NotSupportedByStore(key: key, what: "object lock")
+        case .thaw: throw NotSupportedByStore(key: key, what: "archive")
         }
     }
 
