@@ -36,6 +36,11 @@ package enum RequestID: Equatable, Sendable, CustomStringConvertible {
     }
 }
 
+/// Which copy of a set a job reads, where there are two.
+package enum StoreChoice: String, CaseIterable, Sendable {
+    case primary, secondary, both
+}
+
 package struct BackupJob: Equatable, Sendable {
     package var target: String
     package var tier: Tier
@@ -56,15 +61,22 @@ package struct VerifyJob: Equatable, Sendable {
     package var requestID: RequestID
     /// Read the dump's rows again and compare them with the recorded contents, beyond the integrity of the bytes.
     package var recomputeContents: Bool
+    /// Which copy of the set is to be read.
+    package var store: StoreChoice
+    /// Seconds to wait for an archived set to be thawed; 0 asks for the thaw and ends.
+    package var waitForThaw: Int
     package var dryRun: Bool
 
     package init(
-        target: String, key: KeySelector, requestID: RequestID, recomputeContents: Bool = false, dryRun: Bool = false
+        target: String, key: KeySelector, requestID: RequestID, recomputeContents: Bool = false,
+        store: StoreChoice = .primary, waitForThaw: Int = 0, dryRun: Bool = false
     ) {
         self.target = target
         self.key = key
         self.requestID = requestID
         self.recomputeContents = recomputeContents
+        self.store = store
+        self.waitForThaw = waitForThaw
         self.dryRun = dryRun
     }
 }
@@ -86,13 +98,17 @@ package struct RestoreJob: Equatable, Sendable {
     package var acknowledgeDisk: Bool
     /// The operator accepts that slots, subscriptions and the like bound to the replaced database are lost.
     package var acknowledgeBoundObjects: Bool
+    /// Which copy is to be read: `secondary` that one alone, anything else the first with the second in reserve.
+    package var store: StoreChoice
+    /// Seconds to wait for an archived set to be thawed; 0 asks for the thaw and ends.
+    package var waitForThaw: Int
     package var dryRun: Bool
 
     package init(
         target: String, key: KeySelector, requestID: RequestID, destination: String? = nil,
         createDatabase: Bool = false, skipSafetyBackupReason: String? = nil, waitForLock: Int = 300,
         restoreRoles: RoleRestore = .missing, acknowledgeDisk: Bool = false, acknowledgeBoundObjects: Bool = false,
-        dryRun: Bool = false
+        store: StoreChoice = .primary, waitForThaw: Int = 0, dryRun: Bool = false
     ) {
         self.target = target
         self.key = key
@@ -104,6 +120,8 @@ package struct RestoreJob: Equatable, Sendable {
         self.restoreRoles = restoreRoles
         self.acknowledgeDisk = acknowledgeDisk
         self.acknowledgeBoundObjects = acknowledgeBoundObjects
+        self.store = store
+        self.waitForThaw = waitForThaw
         self.dryRun = dryRun
     }
 }
@@ -123,12 +141,17 @@ package struct ListJob: Equatable, Sendable {
     package var tier: Tier?
     /// At most so many, newest first.
     package var limit: Int
+    /// `secondary` lists what lies in that store; anything else the first, and the second where the first fails.
+    package var store: StoreChoice
 
-    package init(target: String, requestID: RequestID, tier: Tier? = nil, limit: Int = 100) {
+    package init(
+        target: String, requestID: RequestID, tier: Tier? = nil, limit: Int = 100, store: StoreChoice = .primary
+    ) {
         self.target = target
         self.requestID = requestID
         self.tier = tier
         self.limit = limit
+        self.store = store
     }
 }
 
