@@ -3,8 +3,8 @@
     python3 open_set.py SET-DIRECTORY PART KEY
 
 SET-DIRECTORY holds manifest.json; PART is a part's name there, as database.sql; KEY is aes:FILE (32 bytes as hex or
-base64) or rsa:PRIVATE.pem, the file named as it was when the backup was made. Needs aws-encryption-sdk 3.3.1 or
-newer. Exit status 0 means that every stored byte had the digest that the manifest states and was authenticated.
+base64) or rsa:PRIVATE.pem, the file named as it was when the backup was made, or kms:ARN, with AWS credentials as
+every AWS program takes them. Needs aws-encryption-sdk 3.3.1 or newer. Exit status 0 means that every stored byte had the digest that the manifest states and was authenticated.
 docs/restore-by-hand.md says what to do with the output.
 """
 
@@ -39,6 +39,15 @@ class KeyFile(RawMasterKeyProvider):
             WrappingAlgorithm.AES_256_GCM_IV12_TAG16_NO_PADDING, key, EncryptionKeyType.SYMMETRIC)
 
 
+def key_provider(key):
+    kind, name = key.split(":", 1)
+    if kind == "kms":
+        return aws_encryption_sdk.StrictAwsKmsMasterKeyProvider(key_ids=[name])
+    keys = KeyFile()
+    keys.add_master_key(os.path.splitext(os.path.basename(name))[0].encode())
+    return keys
+
+
 def check_stored(path, segment):
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -61,7 +70,7 @@ def open_segment(path, segment, context, keys):
 
 
 def main():
-    if len(sys.argv) != 4 or sys.argv[3].split(":", 1)[0] not in ("aes", "rsa"):
+    if len(sys.argv) != 4 or sys.argv[3].split(":", 1)[0] not in ("aes", "rsa", "kms"):
         sys.exit(__doc__)
     directory, name = sys.argv[1:3]
     with open(os.path.join(directory, "manifest.json"), encoding="utf-8") as file:
@@ -69,8 +78,7 @@ def main():
     part = next((part for part in manifest["parts"] if part["name"] == name), None)
     if part is None:
         sys.exit("the parts are " + ", ".join(part["name"] for part in manifest["parts"]))
-    keys = KeyFile()
-    keys.add_master_key(os.path.splitext(os.path.basename(sys.argv[3].split(":", 1)[1]))[0].encode())
+    keys = key_provider(sys.argv[3])
     for segment in part["segments"]:
         path = os.path.join(directory, segment["path"])
         check_stored(path, segment)
