@@ -44,8 +44,13 @@ package struct AWSRequest: Sendable {
     package var bodySHA256: [UInt8]?
     /// May be sent again although the first may have arrived.
     package var isIdempotent: Bool
-    /// Seconds for one attempt, until its answer begins.
+    /// Seconds for one attempt, until its answer begins; the time that the body takes to go up is part of it.
     package var deadline: Double
+    /// False for the few calls that credentials are obtained with: AssumeRoleWithWebIdentity.
+    package var isSigned = true
+    /// The service may answer 200 and say in the body that it failed, as S3 does for CompleteMultipartUpload and
+    /// CopyObject: such an answer is an error. Not for answers whose body is taken piece by piece.
+    package var mayFailWithStatus200 = false
 
     package init(
         _ service: AWSService, _ operation: String, on resource: String, at endpoint: AWSEndpoint, method: String,

@@ -86,10 +86,16 @@ package struct TransportError: Error, Sendable, CustomStringConvertible {
 
     package var kind: Kind
     package var description: String
+    /// What a person can do about it; may be empty.
+    package var hint: String
+    /// The same again would give the same: a certificate that is not trusted.
+    package var isPermanent: Bool
 
-    package init(_ kind: Kind, _ description: String) {
+    package init(_ kind: Kind, _ description: String, hint: String = "", isPermanent: Bool = false) {
         self.kind = kind
         self.description = description
+        self.hint = hint
+        self.isPermanent = isPermanent
     }
 }
 
@@ -98,8 +104,8 @@ package protocol HTTPTransport: Sendable {
     /// Throws ``TransportError``, or `CancellationError` in a cancelled task.
     ///
     /// A successful answer's body goes to `take` piece by piece where that is given, each piece valid only during the
-    /// call, and the answer's own `body` is empty; any other body is collected, up to a mebibyte where the answer is an
-    /// error and up to 64 otherwise.
+    /// call, and the answer's own `body` is empty; what `take` throws comes out as it is. Any other body is collected:
+    /// of an error its first mebibyte, of a success up to 64, and more is an error.
     func exchange(
         _ call: HTTPCall, take: (@Sendable (UnsafeRawBufferPointer) throws -> Void)?
     ) async throws -> HTTPAnswer
