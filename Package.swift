@@ -104,7 +104,9 @@ let package = Package(
         library(
             "TestSupport", path: "TestSupport",
             [
-                "Core", "Streams", "Envelope", "Sets", "LocalKeyring", "CLibpq", crypto,
+                "Core", "Streams", "Envelope", "Sets", "LocalKeyring", "AWS", "CLibpq", crypto,
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
