@@ -19,7 +19,7 @@ enum Ed25519Key {
         else { throw NotAKey() }
         var text = Array(lines[(begin + 1)..<end].joined().utf8)
         defer { text.withUnsafeMutableBytes { wipe($0) } }
-        guard let document = text.withUnsafeBytes({ KeyFile.decodeBase64($0) }) else { throw NotAKey() }
+        guard let document = text.withUnsafeBytes({ decodeBase64($0) }) else { throw NotAKey() }
         return try document.withBytes { bytes in
             guard bytes.count == header.count + 32, bytes.starts(with: header) else { throw NotAKey() }
             return try Curve25519.Signing.PrivateKey(

@@ -81,7 +81,7 @@ package struct AESKeyProvider: KeyProvider {
         switch text.count {
         case keyLength * 2: return decodeHex(UnsafeRawBufferPointer(rebasing: text))
         case 43, 44:
-            let key = KeyFile.decodeBase64(UnsafeRawBufferPointer(rebasing: text))
+            let key = decodeBase64(UnsafeRawBufferPointer(rebasing: text))
             return key?.count == keyLength ? key : nil
         default: return nil
         }

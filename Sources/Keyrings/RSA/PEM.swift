@@ -29,7 +29,7 @@ struct PEM {
             return
         }
         guard let start = inner.first?.startIndex, let stop = inner.last?.endIndex,
-            let decoded = KeyFile.decodeBase64(UnsafeRawBufferPointer(rebasing: text[start..<stop]))
+            let decoded = decodeBase64(UnsafeRawBufferPointer(rebasing: text[start..<stop]))
         else { return nil }
         content = decoded
     }
