@@ -57,7 +57,10 @@ package struct AWSError: Failure {
         self.hint = hint
     }
 
-    package var operation: String { "call \(service.rawValue) \(awsOperation)" }
+    package var operation: String {
+        guard kind == .credentials else { return "call \(service.rawValue) \(awsOperation)" }
+        return awsOperation.isEmpty ? "get AWS credentials" : "get AWS credentials by \(awsOperation)"
+    }
     package var object: String { resource }
     package var cause: String {
         var text = code.isEmpty ? message : "\(code): \(message)"
