@@ -23,9 +23,30 @@ package func keyProviderContract(
         let again = try await identity.wrap(dataKey, context: context)
         try require(again.ciphertext != wrapped.ciphertext, "wraps with fresh randomness each time")
     }
+    try await generates(identity, bindsContext: bindsContext)
     try await refusesStrangers(identity, stranger, dataKey)
     try await refusesDamage(identity, impostor, dataKey, bindsContext: bindsContext)
     try await servesManyAtOnce(identity, dataKey)
+}
+
+/// A key that is made is as good as one that is given.
+private func generates(_ identity: any KeyProvider, bindsContext: Bool) async throws {
+    let random = Samples.random()
+    for context in Samples.contexts {
+        let made = try await identity.generate(context: context, random: random)
+        try require(made.dataKey.count == 32, "makes data keys of 32 bytes")
+        try require(!contains(made.wrapped, bytes(made.dataKey)), "does not show the data key that it makes")
+        let opened = try await identity.unwrap(made.wrapped, context: context)
+        try require(opened.map(bytes) == bytes(made.dataKey), "wraps the data key that it makes")
+        let again = try await identity.generate(context: context, random: random)
+        try require(bytes(again.dataKey) != bytes(made.dataKey), "makes a fresh data key each time")
+        let wrapped = try await identity.wrap(made.dataKey, context: context)
+        try require(wrapped.providerID == made.wrapped.providerID, "names itself alike in both")
+        if bindsContext {
+            try await requireRefusal(
+                identity, made.wrapped, ["lifeboat-target": "another"], "a made key under another context")
+        }
+    }
 }
 
 /// What is for another key is nobody's fault: `nil`, so that the next identity is tried.
@@ -105,6 +126,12 @@ private func requireRefusal(
 
 private enum Samples {
     static let dataKey: [UInt8] = (0..<32).map { $0 &* 37 &+ 11 }
+    /// Other bytes with every call, the same in every run.
+    static func random() -> RandomBytes {
+        let generator = Guarded(SeededRandom(seed: 7))
+        return { count in generator.withLock { $0.bytes(count) } }
+    }
+
     static let contexts: [[String: String]] = [
         [:],
         ["lifeboat-set": "daily/backup-2025-01-15T07-00-00-000Z", "lifeboat-target": "clinic"],
