@@ -1,0 +1,137 @@
+/// The rules that Lifeboat asks for in a bucket's lifecycle: bodies of sets move to cheaper classes by their tier,
+/// abandoned uploads end, old versions go. None ends a current version: those only ever go by prune.
+struct LifecycleRules {
+    /// One rule as far as it is compared.
+    struct Rule: Equatable {
+        struct Transition: Equatable {
+            var days: Int
+            var storageClass: String
+        }
+
+        var id: String
+        var isEnabled = true
+        /// Keys that begin with this; empty for all.
+        var prefix = ""
+        var tags: [String: String] = [:]
+        var transitions: [Transition] = []
+        var noncurrentDays: Int?
+        var uploadDays: Int?
+        /// It does something else too.
+        var hasMore = false
+    }
+
+    /// The tag that tells the bodies of sets, which may move, from manifests, records and locks, which may not.
+    static let bodyTag = (name: "lifeboat-kind", value: "body")
+    static let tierTag = "lifeboat-tier"
+    /// Of abandoned uploads. Ours are ended by the next run already, after two.
+    static let uploadDays = 7
+
+    /// Days after writing, and the class from then on. A daily set is gone by prune before it would pay to move it
+    /// further.
+    private static let classes: [(tier: String, transitions: [Rule.Transition])] = [
+        (
+            "daily",
+            [.init(days: 30, storageClass: "STANDARD_IA"), .init(days: 60, storageClass: "GLACIER_IR")]
+        ),
+        ("weekly", [.init(days: 1, storageClass: "GLACIER")]),
+        ("monthly", [.init(days: 1, storageClass: "GLACIER")]),
+        ("annual", [.init(days: 1, storageClass: "DEEP_ARCHIVE")]),
+    ]
+
+    let wanted: [Rule]
+
+    /// `prefix`: the store's own. It stands in the rules' names, so that two stores in a bucket have each their own.
+    init(prefix: String, noncurrentDays: Int) {
+        let suffix = prefix.isEmpty ? "" : ":" + prefix
+        let under = prefix.isEmpty ? "" : prefix + "/"
+        var wanted = Self.classes.map { tier, transitions in
+            Rule(
+                id: "lifeboat-\(tier)\(suffix)", prefix: under,
+                tags: [Self.bodyTag.name: Self.bodyTag.value, Self.tierTag: tier], transitions: transitions)
+        }
+        wanted.append(Rule(id: "lifeboat-uploads\(suffix)", prefix: under, uploadDays: Self.uploadDays))
+        wanted.append(Rule(id: "lifeboat-old-versions\(suffix)", prefix: under, noncurrentDays: noncurrentDays))
+        self.wanted = wanted
+    }
+
+    /// The configuration that is to stand in place of `existing`, the rules of others untouched and in their order;
+    /// `nil` where `existing` says it all already. `missing` names ours that are not there as they should be.
+    func merged(into existing: XMLNode?) -> (configuration: XMLNode, missing: [String])? {
+        let present = existing?.all("Rule") ?? []
+        let names = Set(wanted.map(\.id))
+        let foreign = present.filter { !names.contains($0.text("ID") ?? "") }
+        let mine = present.map(Rule.init(reading:)).filter { names.contains($0.id) }
+        let missing = wanted.filter { !mine.contains($0) }
+        guard !missing.isEmpty || mine.count != wanted.count else { return nil }
+        let others = (existing?.children ?? []).filter { $0.name != "Rule" }
+        let configuration = XMLNode.root("LifecycleConfiguration", others + foreign + wanted.map(\.node))
+        return (configuration, missing.map(\.id))
+    }
+
+    /// Rules of others that end current versions under `prefix`, or may: they would take sets away.
+    func expiring(in existing: XMLNode?) -> [String] {
+        (existing?.all("Rule") ?? []).filter { node in
+            guard let expiration = node.child("Expiration"), node.text("Status") == "Enabled" else { return false }
+            return expiration.child("Days") != nil || expiration.child("Date") != nil
+        }.map(Rule.init(reading:)).filter { rule in
+            let own = wanted.first?.prefix ?? ""
+            let ownTags = [Self.bodyTag.name, Self.tierTag]
+            return (rule.prefix.hasPrefix(own) || own.hasPrefix(rule.prefix))
+                && rule.tags.keys.allSatisfy(ownTags.contains)
+        }.map { $0.id.isEmpty ? "one without a name" : "'\($0.id)'" }
+    }
+}
+
+extension LifecycleRules.Rule {
+    init(reading node: XMLNode) {
+        id = node.text("ID") ?? ""
+        isEnabled = node.text("Status") == "Enabled"
+        let filter = node.child("Filter")
+        let both = filter?.child("And")
+        prefix = both?.text("Prefix") ?? filter?.text("Prefix") ?? node.text("Prefix") ?? ""
+        for tag in (filter?.all("Tag") ?? []) + (both?.all("Tag") ?? []) {
+            tags[tag.text("Key") ?? ""] = tag.text("Value") ?? ""
+        }
+        transitions = node.all("Transition").map {
+            .init(days: $0.text("Days").flatMap { Int($0) } ?? -1, storageClass: $0.text("StorageClass") ?? "")
+        }.sorted { $0.days < $1.days }
+        noncurrentDays = node.text("NoncurrentVersionExpiration", "NoncurrentDays").flatMap { Int($0) }
+        uploadDays = node.text("AbortIncompleteMultipartUpload", "DaysAfterInitiation").flatMap { Int($0) }
+        let known: Set = [
+            "ID", "Status", "Filter", "Prefix", "Transition", "NoncurrentVersionExpiration",
+            "AbortIncompleteMultipartUpload",
+        ]
+        let knownFilter: Set = ["And", "Prefix", "Tag"]
+        hasMore =
+            node.children.contains { !known.contains($0.name) }
+            || ((filter?.children ?? []) + (both?.children ?? [])).contains { !knownFilter.contains($0.name) }
+            || (node.child("NoncurrentVersionExpiration")?.children.count ?? 1) != 1
+    }
+
+    /// As it is sent, the members in the order of S3's schema, which some servers insist on.
+    var node: XMLNode {
+        var conditions: [XMLNode] = []
+        if !prefix.isEmpty { conditions.append(XMLNode("Prefix", prefix)) }
+        for (name, value) in tags.sorted(by: { $0.key < $1.key }) {
+            conditions.append(XMLNode("Tag", [XMLNode("Key", name), XMLNode("Value", value)]))
+        }
+        let filter =
+            switch conditions.count {
+            case 0: XMLNode("Filter", [XMLNode("Prefix", "")])
+            case 1: XMLNode("Filter", conditions)
+            default: XMLNode("Filter", [XMLNode("And", conditions)])
+            }
+        var children = [XMLNode("ID", id), filter, XMLNode("Status", isEnabled ? "Enabled" : "Disabled")]
+        children += transitions.map {
+            XMLNode("Transition", [XMLNode("Days", "\($0.days)"), XMLNode("StorageClass", $0.storageClass)])
+        }
+        if let noncurrentDays {
+            children.append(XMLNode("NoncurrentVersionExpiration", [XMLNode("NoncurrentDays", "\(noncurrentDays)")]))
+        }
+        if let uploadDays {
+            children.append(
+                XMLNode("AbortIncompleteMultipartUpload", [XMLNode("DaysAfterInitiation", "\(uploadDays)")]))
+        }
+        return XMLNode("Rule", children)
+    }
+}
