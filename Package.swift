@@ -52,6 +52,8 @@ let package = Package(
         .target(name: "CLinux", path: "Sources/CLinux"),
         // SHA-256 of very many short rows, two at a time.
         .target(name: "CSHA256", path: "Sources/CSHA256"),
+        // CRC-32C by the processor's own instruction.
+        .target(name: "CCRC32C", path: "Sources/CCRC32C"),
 
         library("Core", path: "Core", ["CLinux", log]),
         library(
@@ -80,7 +82,7 @@ let package = Package(
         library("FileSystemStore", path: "Stores/FileSystem", ["Core", "CLinux"]),
         library(
             "S3Store", path: "Stores/S3",
-            ["Core", "Streams", "AWS", crypto, log, .product(name: "XMLCoder", package: "XMLCoder")]),
+            ["Core", "Streams", "AWS", "CCRC32C", crypto, log, .product(name: "XMLCoder", package: "XMLCoder")]),
         library(
             "AWS", path: "AWS",
             [

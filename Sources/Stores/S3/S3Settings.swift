@@ -30,6 +30,10 @@ package struct S3Settings: Sendable, Equatable {
     package var pieceSize: Int
     /// Pieces on their way at once, over all parts. Each holds ``pieceSize`` bytes of memory.
     package var piecesInFlight: Int
+    /// Bytes that one request of a download asks for.
+    package var downloadPieceSize: Int
+    /// Pieces of one download that are fetched before they are asked for. Each holds ``downloadPieceSize`` bytes.
+    package var downloadsAhead: Int
     /// Bytes; 960 pieces, for some servers take no more than 1,000.
     package var largestObject: Int64
 
@@ -37,7 +41,7 @@ package struct S3Settings: Sendable, Equatable {
         bucket: String, prefix: String = "", endpoint: String? = nil, region: String? = nil,
         addressing: Addressing = .automatic, encryption: ServerSideEncryption? = nil,
         multipartThreshold: Int = 16 << 20, pieceSize: Int = 16 << 20, piecesInFlight: Int = 2,
-        largestObject: Int64 = 15 << 30
+        downloadPieceSize: Int = 8 << 20, downloadsAhead: Int = 2, largestObject: Int64 = 15 << 30
     ) {
         self.bucket = bucket
         self.prefix = prefix
@@ -48,6 +52,8 @@ package struct S3Settings: Sendable, Equatable {
         self.multipartThreshold = multipartThreshold
         self.pieceSize = pieceSize
         self.piecesInFlight = piecesInFlight
+        self.downloadPieceSize = downloadPieceSize
+        self.downloadsAhead = downloadsAhead
         self.largestObject = largestObject
     }
 }
