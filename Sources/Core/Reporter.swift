@@ -47,11 +47,13 @@ package struct RunOutcome: Sendable {
     package var dryRun: Bool
     /// The newest set's number in the target's chain.
     package var chainSequence: Int64?
+    /// `nil` where the run copied nothing to a second store, nor had to.
+    package var copies: CopyCount?
 
     package init(
         exitCode: ExitCode, verdict: Verdict? = nil, finished: Timestamp, duration: Double, storedBytes: Int64? = nil,
         sourceBytes: Int64? = nil, snapshotTime: Timestamp? = nil, replayed: Bool = false, dryRun: Bool = false,
-        chainSequence: Int64? = nil
+        chainSequence: Int64? = nil, copies: CopyCount? = nil
     ) {
         self.exitCode = exitCode
         self.verdict = verdict
@@ -63,5 +65,20 @@ package struct RunOutcome: Sendable {
         self.replayed = replayed
         self.dryRun = dryRun
         self.chainSequence = chainSequence
+        self.copies = copies
+    }
+}
+
+/// What a run did for the second store, in sets.
+package struct CopyCount: Equatable, Sendable {
+    package var made: Int
+    package var failed: Int
+    /// Committed sets that are not there yet; `nil` where a store could not be listed.
+    package var missing: Int?
+
+    package init(made: Int = 0, failed: Int = 0, missing: Int? = nil) {
+        self.made = made
+        self.failed = failed
+        self.missing = missing
     }
 }

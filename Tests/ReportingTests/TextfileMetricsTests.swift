@@ -14,14 +14,14 @@ import Testing
 
     private func finished(
         _ action: String, _ exitCode: ExitCode = .done, tier: Tier? = .daily, target: String = "clinic",
-        verdict: Verdict? = nil, replayed: Bool = false, age: Int64 = 10
+        verdict: Verdict? = nil, replayed: Bool = false, age: Int64 = 10, copies: CopyCount? = nil
     ) -> RunEvent {
         .finished(
             identity(action, tier: tier, target: target),
             RunOutcome(
                 exitCode: exitCode, verdict: verdict, finished: clock.now(), duration: 12.5, storedBytes: 4096,
                 sourceBytes: 10000, snapshotTime: clock.now().adding(seconds: -age), replayed: replayed,
-                chainSequence: 7))
+                chainSequence: 7, copies: copies))
     }
 
     private func read(_ directory: String, target: String = "clinic") throws -> String {
@@ -153,6 +153,38 @@ import Testing
         }
     }
 
+    @Test("copies count by the set, in replays too; a backup without its copy failed, and its data is there")
+    func copies() async throws {
+        try await withScratchDirectory { directory in
+            let metrics = try TextfileMetrics(directory: directory)
+            func target(_ name: String) throws -> String? {
+                let start = "lifeboat_\(name){target=\"clinic\"} "
+                return try read(directory).split(separator: "\n").first { $0.hasPrefix(start) }
+                    .map { String($0.dropFirst(start.count)) }
+            }
+            try await metrics.record(finished("backup"))
+            #expect(try target("backup_copy_success_total") == nil)
+            clock.advance(seconds: 100)
+            let failed = CopyCount(made: 0, failed: 1, missing: 1)
+            try await metrics.record(finished("backup", .notReplicated, copies: failed))
+            #expect(try target("backup_copy_success_total") == "0")
+            #expect(try target("backup_copy_failure_total") == "1")
+            #expect(try target("backup_copies_missing") == "1")
+            let text = try read(directory)
+            #expect(value(text, "backup_failure_total", "daily") == "1")
+            #expect(value(text, "backup_last_snapshot_timestamp_seconds", "daily") == "1736924490")
+            #expect(value(text, "backup_last_success_timestamp_seconds", "daily") == "1736924400")
+            // The store could not be listed: the number stays what it was.
+            try await metrics.record(finished("backup", .notReplicated, copies: CopyCount(failed: 1)))
+            #expect(try target("backup_copies_missing") == "1")
+            let made = CopyCount(made: 3, missing: 0)
+            try await metrics.record(finished("backup", replayed: true, copies: made))
+            #expect(try target("backup_copy_success_total") == "3")
+            #expect(try target("backup_copy_failure_total") == "2")
+            #expect(try target("backup_copies_missing") == "0")
+        }
+    }
+
     @Test("runs of other actions and unfinished ones write nothing")
     func otherEvents() async throws {
         try await withScratchDirectory { directory in
@@ -255,7 +287,7 @@ import Testing
             let pages = try readText(
                 #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/docs/metrics.md")
             let types = try read(directory).split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }
-            #expect(types.count == 15)
+            #expect(types.count == 18)
             for line in types {
                 let words = line.split(separator: " ")
                 #expect(pages.contains("| `\(words[2])` | \(words[3]) |"), "\(words[2])")
@@ -301,6 +333,7 @@ import Testing
     /// Every metric there is, with several tiers.
     private func writeEverything(to directory: String) async throws {
         let metrics = try TextfileMetrics(directory: directory)
+        try await metrics.record(finished("backup", copies: CopyCount(made: 2, failed: 1, missing: 3)))
         for tier in [Tier.daily, .weekly, nil] {
             for action in ["backup", "restore"] {
                 try await metrics.record(finished(action, tier: tier))

@@ -13,6 +13,9 @@ enum Metric: String, CaseIterable {
     case verificationFailure = "backup_verification_failure_total"
     case verificationLastSuccess = "backup_verification_last_success_timestamp_seconds"
     case chainSequence = "backup_chain_sequence"
+    case copySuccess = "backup_copy_success_total"
+    case copyFailure = "backup_copy_failure_total"
+    case copiesMissing = "backup_copies_missing"
     case restoreDuration = "restore_duration_seconds"
     case restoreSuccess = "restore_success_total"
     case restoreFailure = "restore_failure_total"
@@ -31,6 +34,9 @@ enum Metric: String, CaseIterable {
         case .verificationFailure: "Verifications that did not, the inconclusive ones included."
         case .verificationLastSuccess: "When a verification last proved a backup, in Unix time."
         case .chainSequence: "Number of the newest backup in its target's chain."
+        case .copySuccess: "Backups copied to the second store."
+        case .copyFailure: "Backups that a run tried to copy to the second store and could not."
+        case .copiesMissing: "Backups that are not in the second store yet."
         case .restoreDuration: "Wall time of the last successful restore, its safety backup included."
         case .restoreSuccess: "Restores that ended with exit code 0."
         case .restoreFailure: "Restores that ended with another exit code than 0, 19 or 75."
@@ -39,8 +45,13 @@ enum Metric: String, CaseIterable {
     }
 
     var isCounter: Bool { rawValue.hasSuffix("_total") }
-    /// The chain runs over all tiers of a target.
-    var hasTier: Bool { self != .chainSequence }
+    /// The chain runs over all tiers of a target, and a run copies sets of any of them.
+    var hasTier: Bool {
+        switch self {
+        case .chainSequence, .copySuccess, .copyFailure, .copiesMissing: false
+        default: true
+        }
+    }
 }
 
 /// One line of the file: a metric of a tier. `tier` is ``unknownTier`` where the run ended before that was known, and

@@ -74,21 +74,30 @@ extension MetricValues {
                 count(.restoreFailure, besides: .restoreSuccess, tier)
             }
         }
+        if let copies = outcome.copies { count(copies) }
         // Every tier's, for a run of one tier is when the others' files are written too.
         for (series, snapshot) in values where series.metric == .backupLastSnapshot {
             self[.backupAge, series.tier] = max(0, ((ended - snapshot) * 1000).rounded() / 1000)
         }
     }
 
+    /// Also of a replay: what it copied nobody has copied before.
+    private mutating func count(_ copies: CopyCount) {
+        self[.copySuccess, ""] = (self[.copySuccess, ""] ?? 0) + Double(copies.made)
+        self[.copyFailure, ""] = (self[.copyFailure, ""] ?? 0) + Double(copies.failed)
+        if let missing = copies.missing { self[.copiesMissing, ""] = Double(missing) }
+    }
+
     private mutating func countBackup(_ outcome: RunOutcome, wasTried: Bool, ended: Double, tier: String) {
         if let head = outcome.chainSequence { self[.chainSequence, ""] = Double(head) }
+        // A replay finds a set that exists, and whose own run may have died before it could say so; and a set without
+        // its second copy is a set.
+        if let snapshot = outcome.snapshotTime, outcome.exitCode == .done || outcome.exitCode == .notReplicated {
+            raise(.backupLastSnapshot, tier, to: Double(snapshot.milliseconds) / 1000)
+        }
         guard outcome.exitCode == .done else {
             if wasTried { count(.backupFailure, besides: .backupSuccess, tier) }
             return
-        }
-        // A replay finds a set that exists, and whose own run may have died before it could say so.
-        if let snapshot = outcome.snapshotTime {
-            raise(.backupLastSnapshot, tier, to: Double(snapshot.milliseconds) / 1000)
         }
         if outcome.replayed { return }
         count(.backupSuccess, besides: .backupFailure, tier)
