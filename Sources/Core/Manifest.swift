@@ -160,11 +160,26 @@ package struct EncryptionInfo: Equatable, Sendable {
     }
 }
 
+/// How long and how a set is kept: what was asked for when it was made. Each store applies of it what it can.
 package struct Retention: Equatable, Sendable {
     /// `nil`: until a person removes it.
     package var retainUntil: Timestamp?
+    /// Every object of the set is locked until `retainUntil`; only where there is such a time.
+    package var objectLock: ObjectLock.Mode?
+    /// Every object of the set is held until a person lifts that.
+    package var legalHold: Bool
+    /// Of the segments; everything else of a set stays in ``StorageClass/standard``.
+    package var storageClass: StorageClass
 
-    package init(retainUntil: Timestamp?) { self.retainUntil = retainUntil }
+    package init(
+        retainUntil: Timestamp?, objectLock: ObjectLock.Mode? = nil, legalHold: Bool = false,
+        storageClass: StorageClass = .standard
+    ) {
+        self.retainUntil = retainUntil
+        self.objectLock = objectLock
+        self.legalHold = legalHold
+        self.storageClass = storageClass
+    }
 }
 
 /// Ed25519 over the canonical manifest with its `mac`, without `signature`.

@@ -30,6 +30,11 @@ extension Manifest {
             "retention": .object(present: [
                 "tier": .string(key.tier.rawValue),
                 "retainUntil": retention.retainUntil.map { .string($0.description) },
+                // Members of later versions: absent where nothing was asked for, as in manifests before them.
+                "objectLock": retention.objectLock.map { .string($0.rawValue) },
+                "legalHold": retention.legalHold ? .bool(true) : nil,
+                "storageClass": retention.storageClass == .standard
+                    ? nil : .string(retention.storageClass.rawValue),
             ]),
             "mac": includingMAC ? .string(hexText(mac)) : nil,
             "signature": includingSignature
@@ -243,8 +248,21 @@ extension JSONFields {
     fileprivate mutating func retention(_ field: String, tier: Tier) throws(JSONFieldError) -> Retention {
         var inner = try JSONFields(try required(field), path: name(field))
         guard try inner.string("tier") == tier.rawValue else { throw inner.error("tier", "is not the key's") }
-        let retention = Retention(
+        var retention = Retention(
             retainUntil: inner.has("retainUntil") ? try inner.timestamp("retainUntil") : nil)
+        if let name = try inner.optionalString("objectLock") {
+            guard let mode = ObjectLock.Mode(rawValue: name), retention.retainUntil != nil else {
+                throw inner.error("objectLock", "is none that is known, or has no end")
+            }
+            retention.objectLock = mode
+        }
+        retention.legalHold = try inner.optionalBool("legalHold") ?? false
+        if let name = try inner.optionalString("storageClass") {
+            guard let storageClass = StorageClass(rawValue: name) else {
+                throw inner.error("storageClass", "is none that is known")
+            }
+            retention.storageClass = storageClass
+        }
         try inner.finish()
         return retention
     }

@@ -1,14 +1,24 @@
 package import Core
 
+/// A fresh data key, wrapped.
+package struct SealedDataKey: Sendable {
+    package var dataKey: SecretBytes
+    /// In the order of the recipients.
+    package var wrapped: [EncryptedDataKey]
+    /// Of optional recipients that could not wrap it: name and reason, ready to be recorded.
+    package var unsealed: [String]
+}
+
 /// Makes a data key and wraps it for each of `recipients` under `context`, in their order: the first one makes it, for
-/// a key service makes better ones than we do.
+/// a key service makes better ones than we do. Then for each of `optional`.
 ///
-/// Every recipient has to succeed: a set that one of them cannot open is not the set that was asked for. Throws
-/// ``EnvelopeError/noRecipients`` and ``EnvelopeError/recipientFailed(name:reason:hint:)``, which names the one that
-/// failed; may be repeated.
+/// Every recipient has to succeed: a set that one of them cannot open is not the set that was asked for. Only an
+/// optional one may fail, and is named. Throws ``EnvelopeError/noRecipients``, also where all are optional, and
+/// ``EnvelopeError/recipientFailed(name:reason:hint:)``, which names the one that failed; may be repeated.
 package func makeDataKey(
-    for recipients: [any KeyProvider], context: [String: String], random: RandomBytes
-) async throws -> (dataKey: SecretBytes, wrapped: [EncryptedDataKey]) {
+    for recipients: [any KeyProvider], optional: [any KeyProvider] = [], context: [String: String],
+    random: RandomBytes
+) async throws -> SealedDataKey {
     guard let first = recipients.first else { throw EnvelopeError.noRecipients }
     let made = try await sealing(for: first) { try await first.generate(context: context, random: random) }
     var wrapped = [made.wrapped]
@@ -16,7 +26,16 @@ package func makeDataKey(
         wrapped.append(
             try await sealing(for: recipient) { try await recipient.wrap(made.dataKey, context: context) })
     }
-    return (made.dataKey, wrapped)
+    var unsealed: [String] = []
+    for recipient in optional {
+        do {
+            wrapped.append(
+                try await sealing(for: recipient) { try await recipient.wrap(made.dataKey, context: context) })
+        } catch EnvelopeError.recipientFailed(let name, let reason, _) {
+            unsealed.append("not sealed for the optional recipient \(name): \(reason)")
+        }
+    }
+    return SealedDataKey(dataKey: made.dataKey, wrapped: wrapped, unsealed: unsealed)
 }
 
 /// The same for a data key that there is already.

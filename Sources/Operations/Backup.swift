@@ -14,10 +14,16 @@ package struct Backup: Sendable {
 
     package func run() async throws -> JobResult {
         if job.dryRun { return try await plan() }
-        return try await workplace.locked(for: job.requestID, waiting: 0) { lease in
+        let (stored, result) = try await make()
+        // Outside the target's lock, and with the snapshot long closed: no slow second store holds either open.
+        return await copied(stored, result)
+    }
+
+    private func make() async throws -> (StoredManifest, JobResult) {
+        try await workplace.locked(for: job.requestID, waiting: 0) { lease in
             let listing = try await workplace.catalog.listing()
             if let finished = try await workplace.catalog.finished(job.requestID, tier: job.tier, in: listing) {
-                return result(of: finished, replayed: true)
+                return (finished, result(of: finished, replayed: true))
             }
             try await sweep(listing)
             let phases = Phases(workplace.clock)
@@ -32,8 +38,32 @@ package struct Backup: Sendable {
             }
             var result = result(of: made, replayed: false)
             result.phases = phases.all
-            return result
+            return (made, result)
         }
+    }
+
+    /// The set in the second store, and what earlier runs left to do there. Whatever comes of it, the set is made.
+    private func copied(_ stored: StoredManifest, _ made: JobResult) async -> JobResult {
+        guard workplace.secondary != nil else { return made }
+        var result = made
+        let phases = Phases(workplace.clock)
+        let copying = await phases.measure("copy") {
+            await workplace.makeUpCopies(beginningWith: stored, for: job.requestID)
+        }
+        result.phases.merge(phases.all) { $1 }
+        result.copies = copying.count
+        result.notes += copying.notes
+        if Task.isCancelled {
+            result.exitCode = .terminated
+            result.failure = JobFailure(
+                .terminated, "copy the set to the second store", object: stored.manifest.key.description,
+                cause: "the job was ended from outside",
+                hint: "the set is kept; the next backup, or this event again, goes on with the copy")
+        } else if let failure = copying.failure {
+            result.exitCode = failure.exitCode
+            result.failure = failure
+        }
+        return result
     }
 
     private func sweep(_ listing: Catalog.Listing) async throws {
@@ -65,6 +95,16 @@ package struct Backup: Sendable {
         return result
     }
 
+    private func lookAtCopies(_ listing: Catalog.Listing, _ result: inout JobResult) async {
+        guard let secondary = workplace.secondary else { return }
+        do {
+            let missing = listing.committed(notIn: try await Catalog(secondary).listing())
+            result.details["copiesToMake"] = .integer(Int64(missing.count + 1))
+        } catch {
+            result.notes.append("the second store cannot be read, so a backup would end with exit code 18: \(error)")
+        }
+    }
+
     /// Looks at source, keys and store as a backup would, and changes nothing.
     private func plan() async throws -> JobResult {
         await workplace.step("plan")
@@ -84,6 +124,7 @@ package struct Backup: Sendable {
         result.tier = job.tier
         result.snapshotTime = snapshot.facts.time
         result.notes = snapshot.facts.exceptions + head.damaged.map(\.description)
+        await lookAtCopies(listing, &result)
         result.details = [
             "sourceSize": .exact(snapshot.facts.sourceSize),
             "nextInChain": .exact(head.next),

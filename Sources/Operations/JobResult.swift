@@ -18,6 +18,8 @@ package struct JobResult: Sendable {
     package var storedBytes: Int64?
     package var sourceBytes: Int64?
     package var chainSequence: Int64?
+    /// What was done for the second store; `nil` where there is none, or nothing to do.
+    package var copies: CopyCount?
     /// Seconds by step.
     package var phases: [String: Double] = [:]
     /// Sizes, counts and what else is particular to the action.
@@ -57,6 +59,9 @@ package struct JobResult: Sendable {
                 "storedBytes": storedBytes.map { .exact($0) },
                 "sourceBytes": sourceBytes.map { .exact($0) },
                 "chainSequence": chainSequence.map { .exact($0) },
+                "copiesMade": copies.map { .integer(Int64($0.made)) },
+                "copiesFailed": copies.map { .integer(Int64($0.failed)) },
+                "copiesMissing": copies?.missing.map { .integer(Int64($0)) },
             ]),
             // Milliseconds, for JSON here has no fractions.
             "phases": .object(phases.mapValues { .integer(Int64(($0 * 1000).rounded())) }),
@@ -76,7 +81,7 @@ package struct JobResult: Sendable {
             exitCode: exitCode, verdict: verdict, finished: finished, duration: finished.seconds(since: started),
             storedBytes: storedBytes, sourceBytes: sourceBytes, snapshotTime: snapshotTime, replayed: replayed,
             dryRun: dryRun,
-            chainSequence: chainSequence)
+            chainSequence: chainSequence, copies: copies)
     }
 }
 

@@ -12,11 +12,16 @@ package struct List: Sendable {
     }
 
     package func run() async throws -> JobResult {
-        let listing = try await workplace.catalog.listing(job.tier.map { [$0] } ?? Tier.allCases)
+        let copies = try workplace.copies(job.store)
+        let tiers = job.tier.map { [$0] } ?? Tier.allCases
+        let (copy, listing, reason) = try await listing(tiers, in: copies)
         let committed = listing.entries.filter(\.isCommitted)
-        var sets: [JSON] = []
-        for entry in committed.prefix(job.limit) { sets.append(try await describe(entry)) }
         var result = JobResult(action: "list", target: workplace.target, requestID: job.requestID)
+        let second = await second(tiers, besides: copy, &result)
+        var sets: [JSON] = []
+        for entry in committed.prefix(job.limit) {
+            sets.append(try await describe(entry, in: copy, also: second))
+        }
         result.details = [
             "sets": .array(sets),
             "count": .integer(Int64(committed.count)),
@@ -24,18 +29,51 @@ package struct List: Sendable {
                 listing.entries.filter { !$0.isCommitted }.map { .string($0.key.description) }),
             "foreign": .array(listing.foreign.prefix(20).map { .string($0) }),
         ]
+        if let reason { result.notes.append("these are the sets of the \(copy.name.text): \(reason)") }
         if !listing.foreign.isEmpty {
-            result.notes = [
-                "\(listing.foreign.count) objects in the store belong to no set; nothing of ours wrote them there"
-            ]
+            result.notes.append(
+                "\(listing.foreign.count) objects in the store belong to no set; nothing of ours wrote them there")
         }
         return result
     }
 
-    private func describe(_ entry: Catalog.Entry) async throws -> JSON {
+    /// Of the first copy that can be listed.
+    private func listing(
+        _ tiers: [Tier], in copies: Copies
+    ) async throws -> (copy: SetCopy, listing: Catalog.Listing, reason: String?) {
+        do {
+            return (copies.first, try await Catalog(copies.first.store).listing(tiers), nil)
+        } catch let failure as any Failure {
+            guard let other = copies.reserve.first else { throw failure }
+            return (other, try await Catalog(other.store).listing(tiers), failure.description)
+        }
+    }
+
+    /// The sets in the second store; `nil` where that is not known, and then records have to do.
+    private func second(
+        _ tiers: [Tier], besides copy: SetCopy, _ result: inout JobResult
+    ) async -> Set<BackupKey>? {
+        guard copy.name == .primary, let secondary = workplace.secondary else { return nil }
+        do {
+            return Set(try await Catalog(secondary).listing(tiers).entries.filter(\.isCommitted).map(\.key))
+        } catch {
+            result.notes.append("the second store cannot be listed, its copies are those on record: \(error)")
+            return nil
+        }
+    }
+
+    /// Where the set lies, as far as is known.
+    private func names(_ entry: Catalog.Entry, _ copy: SetCopy, _ second: Set<BackupKey>?) -> [CopyName] {
+        let isCopied = second?.contains(entry.key) ?? entry.hasCopyRecord
+        return copy.name == .primary && isCopied ? [.primary, .secondary] : [copy.name]
+    }
+
+    private func describe(
+        _ entry: Catalog.Entry, in copy: SetCopy, also second: Set<BackupKey>?
+    ) async throws -> JSON {
         let stored: StoredManifest
         do {
-            stored = try await workplace.catalog.manifest(entry.key)
+            stored = try await Catalog(copy.store).manifest(entry.key)
         } catch let error as SetError {
             return .object([
                 "key": .string(entry.key.description), "verdict": .string(Verdict.failed.rawValue),
@@ -43,7 +81,7 @@ package struct List: Sendable {
             ])
         }
         let manifest = stored.manifest
-        let state = await state(of: stored, records: entry.records)
+        let state = await state(of: stored, records: entry.records, in: copy.store)
         return .object(present: [
             "key": .string(manifest.key.description),
             "tier": .string(manifest.key.tier.rawValue),
@@ -59,6 +97,10 @@ package struct List: Sendable {
             "proofDepth": state.depth.map { .string($0.rawValue) },
             "proofTime": state.time.map { .string($0.description) },
             "problem": state.problem.map { .string($0) },
+            "copies": .array(names(entry, copy, second).map { .string($0.rawValue) }),
+            "archived": entry.isArchived ? .bool(true) : nil,
+            "objectLock": manifest.retention.objectLock.map { .string($0.rawValue) },
+            "legalHold": manifest.retention.legalHold ? .bool(true) : nil,
         ])
     }
 
@@ -71,14 +113,14 @@ package struct List: Sendable {
     }
 
     /// The verdict of the newest record, believed only where a key at hand shows that this set's holder wrote it.
-    private func state(of stored: StoredManifest, records: [String]) async -> State {
+    private func state(of stored: StoredManifest, records: [String], in store: any Store) async -> State {
         var state = State()
         guard workplace.reader.canOpen else {
             state.problem = "not opened: no identity here"
             return state
         }
         do {
-            let reader = try await SetReader.open(stored, in: workplace.store, configuration: workplace.reader)
+            let reader = try await SetReader.open(stored, in: store, configuration: workplace.reader)
             state.origin = reader.origin
             let proofs = try await reader.proofs(records)
             if let newest = proofs.last {

@@ -14,12 +14,23 @@ package struct Restore: Sendable {
     }
 
     package func run() async throws -> JobResult {
-        if job.dryRun { return try await rehearse() }
-        return try await workplace.locked(for: job.requestID, waiting: job.waitForLock) { lease in
+        let notes = ReadingNotes()
+        if job.dryRun { return try await rehearse(notes) }
+        let here = Restore(job, at: try await workplace.answering(notes))
+        // The hours of a thaw pass outside the lock, which backups need meanwhile.
+        var result = try await workplace.afterThaw(waiting: job.waitForThaw) { try await here.restore(notes) }
+        result.notes += notes.all
+        await here.copySafety(&result)
+        return result
+    }
+
+    private func restore(_ notes: ReadingNotes) async throws -> JobResult {
+        try await workplace.locked(for: job.requestID, waiting: job.waitForLock) { lease in
             let phases = Phases(workplace.clock)
             let destination = try workplace.destination(job.destination)
             let meter = ProgressMeter(stage: "check")
-            let reader = try await phases.measure("check") { try await openSet() }
+            let reader = try await phases.measure("check") { try await openSet(notes) }
+            if let needed = ThawNeeded(reader.archived, of: reader.manifest.key) { throw needed }
             let contents = try await reader.contents()
             let plan = try await phases.measure("preflight") {
                 try await preflight(reader, contents, at: destination, meter)
@@ -36,27 +47,26 @@ package struct Restore: Sendable {
     // MARK: Steps
 
     /// The set, its manifest believed and its segments there.
-    func openSet() async throws -> SetReader {
-        let stored = try await workplace.choose(
-            job.key, for: job.requestID, action: "restore", dryRun: job.dryRun)
-        return try await SetReader.open(stored, in: workplace.store, configuration: workplace.reader)
+    func openSet(_ notes: ReadingNotes) async throws -> SetReader {
+        let copies = try workplace.copies(job.store)
+        let key = try await workplace.resolve(
+            job.key, for: job.requestID, action: "restore", dryRun: job.dryRun, in: copies, notes: notes)
+        return try await SetReader.open(
+            key, of: workplace.target, in: copies, configuration: workplace.reader, notes: notes)
     }
 
     func preflight(
         _ reader: SetReader, _ contents: Contents, at destination: any Engine, _ meter: ProgressMeter
     ) async throws -> any RestorePlan {
         await workplace.step("preflight")
-        let catalog = workplace.catalog
-        let (store, configuration) = (workplace.store, workplace.reader)
+        let workplace = workplace
         return try await destination.plan(
             RestoreRequest(
                 requestID: job.requestID, setKey: reader.manifest.key, manifest: reader.manifest,
                 contents: contents, parts: reader, createDatabase: job.createDatabase,
                 restoreRoles: job.restoreRoles, acknowledgeDisk: job.acknowledgeDisk,
                 acknowledgeBoundObjects: job.acknowledgeBoundObjects,
-                verifiedContents: { key in
-                    try await catalog.verifiedContents(key, in: store, configuration: configuration)
-                }, meter: meter))
+                verifiedContents: { key in try await workplace.verifiedContents(key) }, meter: meter))
     }
 
     /// The safety backup of what stands there and the load of what is to come, side by side; where either fails the
@@ -207,6 +217,18 @@ package struct Restore: Sendable {
             result.notes.append("the proof was not recorded: \(error)")
         }
         return result
+    }
+
+    /// The safety backup in the second store as well. The restore is done: what fails here is said, and made up by the
+    /// next backup.
+    private func copySafety(_ result: inout JobResult) async {
+        guard let safety = result.safetyBackupKey, workplace.secondary != nil else { return }
+        let copying = await workplace.makeCopy(of: safety, for: job.requestID)
+        result.copies = copying.count
+        result.notes += copying.notes
+        if let failure = copying.failure {
+            result.notes.append("the safety backup is not in the second store yet: \(failure.cause)")
+        }
     }
 
     /// Between the safety backup's picture and the swap somebody may have written: no set holds that, only the

@@ -4,16 +4,24 @@ import Sets
 extension Restore {
     /// Checks everything a restore would, fetches and authenticates every part, and states the disk and the time it
     /// would need. Changes nothing and takes no lock.
-    func rehearse() async throws -> JobResult {
+    func rehearse(_ notes: ReadingNotes) async throws -> JobResult {
         let phases = Phases(workplace.clock)
         let destination = try workplace.destination(job.destination)
         let meter = ProgressMeter(stage: "check")
-        let reader = try await phases.measure("check") { try await openSet() }
+        let reader = try await phases.measure("check") { try await openSet(notes) }
+        if let needed = ThawNeeded(reader.archived, of: reader.manifest.key) {
+            var result = result(of: reader)
+            result.dryRun = true
+            result.verdict = .inconclusive
+            result.notes = notes.all
+            result.note(needed)
+            return result
+        }
         let plan = try await phases.measure("preflight") {
             try await preflight(reader, try await reader.contents(), at: destination, meter)
         }
         meter.begin("fetch", expected: reader.manifest.plainSize)
-        let notes = try await phases.measure("fetch") {
+        let reprints = try await phases.measure("fetch") {
             try await workplace.watching(meter) {
                 try await workplace.proveIntegrity(of: reader, recompute: false, meter: meter)
             }
@@ -22,7 +30,7 @@ extension Restore {
         result.dryRun = true
         result.verdict = .inconclusive
         result.phases = phases.all
-        result.notes = plan.summary.notes + notes
+        result.notes = plan.summary.notes + reprints + notes.all
         result.details["replaces"] = plan.summary.replaces.map { .string($0) } ?? .null
         result.details["alreadyDone"] = .bool(plan.summary.alreadyDone)
         result.details["neededBytes"] = .exact(plan.summary.neededBytes)

@@ -12,43 +12,115 @@ package struct Verify: Sendable {
     }
 
     package func run() async throws -> JobResult {
-        let stored = try await workplace.choose(job.key, for: job.requestID, action: "verify", dryRun: job.dryRun)
+        try await workplace.afterThaw(waiting: job.waitForThaw) {
+            let each = try workplace.eachCopy(job.store)
+            let key = try await resolve(in: each)
+            guard each.count > 1 else { return try await check(key, in: each[0]) }
+            return try await compare(key, each)
+        }
+    }
+
+    private func resolve(in each: [SetCopy]) async throws -> BackupKey {
+        // A verification is about the store it names: what it means there is not looked up elsewhere.
+        try await workplace.resolve(
+            job.key, for: job.requestID, action: "verify", dryRun: job.dryRun, in: Copies(each[0]),
+            notes: ReadingNotes())
+    }
+
+    /// Verifies every copy, whatever comes of the others; proven where all of them are.
+    private func compare(_ key: BackupKey, _ each: [SetCopy]) async throws -> JobResult {
+        var sound: JobResult?
+        var verdicts: [String: JSON] = [:]
+        var failures: [JobFailure] = []
+        for copy in each {
+            do {
+                let result = try await check(key, in: copy)
+                verdicts[copy.name.rawValue] = .string(result.verdict?.rawValue ?? Verdict.inconclusive.rawValue)
+                sound = sound ?? result
+                if let failure = result.failure { failures.append(JobFailure(failure, of: copy)) }
+            } catch let needed as ThawNeeded {
+                throw needed
+            } catch let stalled as Stalled {
+                throw stalled
+            } catch let failure as any Failure {
+                verdicts[copy.name.rawValue] = .string(verdict(of: failure).rawValue)
+                failures.append(JobFailure(failure, of: copy))
+            }
+        }
+        var result = sound ?? JobResult(action: "verify", target: workplace.target, requestID: job.requestID)
+        result.backupKey = key
+        result.tier = key.tier
+        result.details["copies"] = .object(verdicts)
+        guard let worst = failures.first(where: { $0.exitCode == .verificationFailed }) ?? failures.first else {
+            return result
+        }
+        result.verdict = verdicts.values.contains(.string(Verdict.failed.rawValue)) ? .failed : .inconclusive
+        result.proofDepth = nil
+        result.exitCode = worst.exitCode
+        result.failure = worst
+        result.failure?.cause = failures.map(\.cause).joined(separator: "; ")
+        return result
+    }
+
+    /// A copy that is not there has failed as one that is damaged; of a store that does not answer nothing is known.
+    private func verdict(of failure: some Failure) -> Verdict {
+        if case .notFound? = failure as? SetError { return .failed }
+        return failure.exitCode == .verificationFailed ? .failed : .inconclusive
+    }
+
+    /// Verifies the set as it lies in one store.
+    private func check(_ key: BackupKey, in copy: SetCopy) async throws -> JobResult {
         let meter = ProgressMeter(stage: "verify")
-        meter.begin("verify", expected: stored.manifest.storedSize)
         let phases = Phases(workplace.clock)
         return try await phases.measure("verify") {
             try await workplace.watching(meter) {
-                guard workplace.reader.canOpen else { return try await checkClosed(stored, meter) }
-                return try await checkOpened(stored, meter)
+                guard workplace.reader.canOpen else { return try await checkClosed(key, copy, meter) }
+                return try await checkOpened(key, copy, meter)
             }
         }.with(phases)
     }
 
     /// Without a key to open it, what is stored can only be found to be what the manifest names. Never a pass.
-    private func checkClosed(_ stored: StoredManifest, _ meter: ProgressMeter) async throws -> JobResult {
-        try await SetReader.checkSegments(of: stored.manifest, in: workplace.store)
-        if !job.dryRun {
-            try await SetReader.checkDigests(of: stored.manifest, in: workplace.store, meter: meter)
-        }
+    private func checkClosed(
+        _ key: BackupKey, _ copy: SetCopy, _ meter: ProgressMeter
+    ) async throws -> JobResult {
+        let stored = try await Catalog(copy.store).manifest(key, of: workplace.target)
+        meter.begin("verify", expected: stored.manifest.storedSize)
+        let places = try await SegmentPlaces.find(stored.manifest, in: Copies(copy))
         var result = result(of: stored, .inconclusive)
+        if let needed = ThawNeeded(places.archived, of: key) {
+            guard job.dryRun else { throw needed }
+            result.note(needed)
+        } else if !job.dryRun {
+            try await SetReader.checkDigests(of: stored.manifest, in: copy.store, meter: meter)
+        }
         result.exitCode = .inconclusive
         result.failure = JobFailure(
-            .inconclusive, "open the set", object: stored.manifest.key.description,
-            cause: "no identity here opens it; only the digests of what is stored were compared, and they match",
+            .inconclusive, "open the set", object: key.description,
+            cause: "no identity here opens it; "
+                + (job.dryRun
+                    ? "only the sizes of what is stored were compared"
+                    : "only the digests of what is stored were compared, and they match"),
             hint: "run verify where a private key is at hand, with BACKUP_IDENTITIES")
         return result
     }
 
-    private func checkOpened(_ stored: StoredManifest, _ meter: ProgressMeter) async throws -> JobResult {
-        let reader = try await SetReader.open(stored, in: workplace.store, configuration: workplace.reader)
-        _ = try await reader.proofs(try await records(stored.manifest.key))
-        var result = result(of: stored, .proven)
+    private func checkOpened(
+        _ key: BackupKey, _ copy: SetCopy, _ meter: ProgressMeter
+    ) async throws -> JobResult {
+        let reader = try await SetReader.open(
+            key, of: workplace.target, in: Copies(copy), configuration: workplace.reader, notes: ReadingNotes())
+        meter.begin("verify", expected: reader.manifest.storedSize)
+        _ = try await reader.proofs(try await records(key, in: copy.store))
+        var result = result(of: reader.stored, .proven)
         result.origin = reader.origin
         result.proofDepth = .integrity
         if job.dryRun {
             result.verdict = .inconclusive
+            if let needed = ThawNeeded(reader.archived, of: key) { result.note(needed) }
             return result
         }
+        if let needed = ThawNeeded(reader.archived, of: key) { throw needed }
         do {
             result.notes = try await workplace.proveIntegrity(
                 of: reader, recompute: job.recomputeContents, meter: meter)
@@ -60,11 +132,9 @@ package struct Verify: Sendable {
         return result
     }
 
-    private func records(_ key: BackupKey) async throws -> [String] {
+    private func records(_ key: BackupKey, in store: any Store) async throws -> [String] {
         var paths: [String] = []
-        for try await object in workplace.store.list(SetLayout.directory(key) + "records/") {
-            paths.append(object.key)
-        }
+        for try await object in store.list(SetLayout.directory(key) + "records/") { paths.append(object.key) }
         return paths
     }
 
@@ -98,6 +168,20 @@ extension JobResult {
         var result = self
         result.phases = phases.all
         return result
+    }
+
+    /// What a dry run says instead of asking for a thaw.
+    mutating func note(_ needed: ThawNeeded) {
+        notes.append(needed.note)
+        details["thaw"] = needed.json
+    }
+}
+
+extension JobFailure {
+    /// The same, with the copy named that it is about.
+    fileprivate init(_ failure: some Failure, of copy: SetCopy) {
+        self.init(failure, as: failure.exitCode)
+        cause = "\(copy.name.text): \(cause)"
     }
 }
 

@@ -7,6 +7,12 @@ package struct Workplace: Sendable {
     package var target: String
     /// The target's own part of the store.
     package var store: any Store
+    /// Which of the two it is; the second only while the first does not answer.
+    package var storeName: CopyName = .primary
+    /// The target's own part of the second store, where each committed set is copied to; `nil` where there is none.
+    package var secondary: (any Store)?
+    /// Days that a thawed object stays readable.
+    package var thawDays: Int
     /// Removes what writes that never finished have left among the sets of a tier, where the kind of store leaves
     /// anything; returns how much that was.
     package var sweepUnfinishedWrites: @Sendable (Tier) async throws -> Int
@@ -32,7 +38,8 @@ package struct Workplace: Sendable {
     package var report: @Sendable (RunEvent) async -> Void
 
     package init(
-        target: String, store: any Store, sweepUnfinishedWrites: @escaping @Sendable (Tier) async throws -> Int,
+        target: String, store: any Store, secondary: (any Store)? = nil, thawDays: Int = 7,
+        sweepUnfinishedWrites: @escaping @Sendable (Tier) async throws -> Int,
         engine: any Engine,
         destination: @escaping @Sendable (String?) throws -> any Engine, writer: SetWriterConfiguration,
         reader: SetReaderConfiguration, lease: LeaseConfiguration, exceptions: [String], stallTimeout: Int,
@@ -42,6 +49,8 @@ package struct Workplace: Sendable {
     ) {
         self.target = target
         self.store = store
+        self.secondary = secondary
+        self.thawDays = thawDays
         self.sweepUnfinishedWrites = sweepUnfinishedWrites
         self.engine = engine
         self.destination = destination
@@ -64,22 +73,6 @@ package struct Workplace: Sendable {
     func step(_ name: String) async {
         logger.info("\(name)")
         await report(.step(name))
-    }
-
-    /// The set that `selector` means to this run, as it is stored; one of another target is refused.
-    func choose(
-        _ selector: KeySelector, for requestID: RequestID, action: String, dryRun: Bool
-    ) async throws -> StoredManifest {
-        // A dry run leaves nothing behind, so neither the note of what a symbolic key meant.
-        let key = try await catalog.resolve(
-            selector, for: dryRun ? .random("") : requestID, action: action, random: random)
-        await step("\(action) \(key)")
-        let stored = try await catalog.manifest(key)
-        guard stored.manifest.target == target else {
-            throw SetError.wrongPlace(
-                key: key.description, problem: "it is a set of target \(stored.manifest.target)")
-        }
-        return stored
     }
 
     /// The target's lock, held for `body` and given back whatever happens.

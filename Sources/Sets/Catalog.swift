@@ -16,6 +16,8 @@ package struct Catalog: Sendable {
         package var attempts: Set<String> = []
         /// Paths of its records, in order.
         package var records: [String] = []
+        /// Some object of it lay in an archive when it was listed.
+        package var isArchived = false
         /// The youngest object's time, by the store's clock.
         package var modified = Timestamp(milliseconds: 0)
         /// All objects under the name.
@@ -27,6 +29,12 @@ package struct Catalog: Sendable {
         package var entries: [Entry] = []
         /// Keys in the tiers' directories that are no part of any set.
         package var foreign: [String] = []
+
+        /// The sets of this listing that are none in `other`, newest first.
+        package func committed(notIn other: Listing) -> [BackupKey] {
+            let there = Set(other.entries.filter(\.isCommitted).map(\.key))
+            return entries.filter { $0.isCommitted && !there.contains($0.key) }.map(\.key)
+        }
     }
 
     /// One listing of the sets of `tiers`; nothing is read.
@@ -71,6 +79,16 @@ package struct Catalog: Sendable {
         return StoredManifest(manifest: manifest, sha256: Array(SHA256.hash(data: bytes)))
     }
 
+    /// The same for a set that has to be `target`'s.
+    package func manifest(_ key: BackupKey, of target: String) async throws -> StoredManifest {
+        let stored = try await manifest(key)
+        guard stored.manifest.target == target else {
+            throw SetError.wrongPlace(
+                key: key.description, problem: "it is a set of target \(stored.manifest.target)")
+        }
+        return stored
+    }
+
     /// The end of the target's chain.
     package struct Head: Sendable {
         /// The newest set whose manifest can be read.
@@ -79,6 +97,8 @@ package struct Catalog: Sendable {
         package var next: Int64 = 1
         /// Manifests after it that cannot be read. They stop no backup; they are named until somebody looks.
         package var damaged: [SetError] = []
+        /// Their names, in the same order.
+        package var damagedKeys: [BackupKey] = []
     }
 
     /// The newest set in the target's chain, found by the numbers that attempts carry in their names: one read, as
@@ -93,6 +113,7 @@ package struct Catalog: Sendable {
                 if stored.manifest.sequence > head.stored?.manifest.sequence ?? 0 { head.stored = stored }
             } catch let error as SetError where error.exitCode == .verificationFailed {
                 head.damaged.append(error)
+                head.damagedKeys.append(entry.key)
                 head.next = max(head.next, entry.claimedSequence + 1)
             }
         }
@@ -118,12 +139,18 @@ package struct Catalog: Sendable {
         Array(SHA256.hash(data: Array(requestID.description.utf8)))
     }
 
-    /// Removes what attempts left behind that ended without a set, once nothing has come to them for two days. Only
-    /// under the target's lock. Returns how many objects went.
+    /// Removes what attempts left behind that ended without a set, once nothing has come to them for two days. What is
+    /// locked stays until its lock has ended. Only under the target's lock. Returns how many objects went.
     package func sweepOrphans(in listing: Listing, now: Timestamp) async throws -> Int {
         var removed = 0
         for entry in listing.entries where !entry.isCommitted && now.seconds(since: entry.modified) > Self.orphanAge {
             for object in entry.objects {
+                // An attempt that was killed between its locks and its manifest: no reason to stop a backup.
+                if store.capabilities.protects, let info = try await store.stat(object),
+                    info.protection.legalHold || info.protection.lock.map({ $0.until > now }) ?? false
+                {
+                    continue
+                }
                 try await store.delete(object)
                 removed += 1
             }
@@ -136,11 +163,18 @@ package struct Catalog: Sendable {
 }
 
 extension Catalog.Entry {
+    /// How often it has been looked at.
+    var proofCount: Int { records.count { $0.hasSuffix("-proof.json") } }
+
+    /// A record says that it was copied to the second store. A hint: nothing vouches for it but the store itself.
+    package var hasCopyRecord: Bool { records.contains { $0.hasSuffix("-copy.json") } }
+
     fileprivate init(key: BackupKey) { self.key = key }
 
     fileprivate mutating func add(_ object: ObjectInfo, below: Substring) {
         objects.append(object.key)
         modified = max(modified, object.modified)
+        if object.storageClass.isArchive { isArchived = true }
         switch below {
         case "manifest.json": isCommitted = object.key == SetLayout.manifest(key)
         case "records": records.append(object.key)

@@ -21,7 +21,8 @@ package enum FileEnvelope {
         _ file: StoredFile, as sealed: StoredFile, for recipients: [any KeyProvider], random: @escaping RandomBytes
     ) async throws -> Int {
         let context = ["lifeboat-format": String(Manifest.formatVersion)]
-        let (dataKey, dataKeys) = try await makeDataKey(for: recipients, context: context, random: random)
+        let made = try await makeDataKey(for: recipients, context: context, random: random)
+        let (dataKey, dataKeys) = (made.dataKey, made.wrapped)
         let info = EncryptionInfo(algorithm: EncryptionInfo.messageAlgorithm, context: context, dataKeys: dataKeys)
         let message = try MessageWriter(
             dataKey: dataKey,

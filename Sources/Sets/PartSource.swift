@@ -1,19 +1,25 @@
 import Core
+import Crypto
 import Streams
 
-/// The plaintext of a part: its segments opened one after another, each to its end.
+/// The plaintext of a part: its segments opened one after another, each to its end, and where a copy of one fails from
+/// the next copy on from there.
 ///
 /// Opening a segment is asynchronous and pulling it is not, so a task of its own does both and a queue stands between.
 final class PartSource: ByteSource {
     private let queue = ChunkQueue(capacity: 4)
     private let task: Task<Void, Never>
 
-    init(_ part: StoredPart, of manifest: Manifest, dataKey: SecretBytes, in store: any Store) {
+    init(
+        _ part: StoredPart, of manifest: Manifest, dataKey: SecretBytes, from places: SegmentPlaces,
+        notes: ReadingNotes
+    ) {
         let queue = queue
+        let reading = SegmentReading(manifest: manifest, dataKey: dataKey, notes: notes, queue: queue)
         task = Task {
             do {
                 for segment in part.segments {
-                    try await Self.open(segment, of: manifest, dataKey: dataKey, in: store, into: queue)
+                    try await reading.read(segment, from: places.places[segment.path] ?? SegmentPlaces.Place())
                 }
                 queue.finish(.success(()))
             } catch {
@@ -30,33 +36,138 @@ final class PartSource: ByteSource {
         queue.cancel()
         task.cancel()
     }
+}
 
-    private static func open(
-        _ segment: Segment, of manifest: Manifest, dataKey: SecretBytes, in store: any Store, into queue: ChunkQueue
-    ) async throws {
+/// Opens segments into a queue.
+private struct SegmentReading: Sendable {
+    let manifest: Manifest
+    let dataKey: SecretBytes
+    let notes: ReadingNotes
+    let queue: ChunkQueue
+
+    /// Reads `segment` from the first of its copies that gives it whole.
+    func read(_ segment: Segment, from place: SegmentPlaces.Place) async throws {
+        guard let first = place.copies.first else {
+            throw SetError.missingSegment(key: manifest.key.description, path: segment.path)
+        }
+        if let reason = place.reason { note(segment, first, reason) }
+        let handed = HandedOn(keepsDigest: place.copies.count > 1)
+        var refusals = CopyRefusals()
+        for copy in place.copies {
+            if let reason = refusals.reason { note(segment, copy, reason) }
+            do {
+                try await open(segment, from: copy.store, after: handed)
+                return
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                refusals.add(copy, error)
+            }
+        }
+        throw refusals.error
+    }
+
+    private func note(_ segment: Segment, _ copy: SetCopy, _ reason: String) {
+        notes.add("segment \(segment.path) read from the \(copy.name.text): \(reason)")
+    }
+
+    private func open(_ segment: Segment, from store: any Store, after handed: HandedOn) async throws {
         let bytes = try await StoredSegment(segment, of: manifest, in: store)
         let opened = OpenedSegment(
-            try PrefetchedSource(bytes.source, depth: 4, name: "fetch"),
+            try PrefetchedSource(bytes, depth: 4, name: "fetch"),
             expecting: OpenedSegment.Expectation(
                 key: manifest.key.description, path: segment.path, messageID: segment.messageID,
                 context: manifest.encryption.context, dataKey: dataKey),
             decompressor: try manifest.compression.makeDecompressor())
+        let again = handed.beginAgain()
         let plainSize = Guarded<Int64>(0)
         try await pull(opened, named: "open") { chunk in
             plainSize.withLock { $0 += Int64(chunk.count) }
-            guard queue.push(chunk) else { throw CancellationError() }
+            guard let rest = try again.rest(of: chunk) else { return }
+            guard queue.push(rest) else { throw CancellationError() }
+            handed.add(rest)
         }
-        try bytes.check()
-        guard plainSize.value == segment.plainSize else {
+        guard plainSize.value == segment.plainSize, again.isDone else {
             throw SetError.damagedSegment(
                 key: manifest.key.description, path: segment.path, problem: "it holds another number of bytes")
         }
     }
 }
 
-/// The bytes of a segment as the store has them, with the digest that the manifest promises.
-struct StoredSegment: Sendable {
-    let source: DigestingSource
+/// The plaintext of a segment that has been handed on already, when another copy has to go on with it.
+///
+/// Every byte of it was authenticated under the set's data key, but the copy it came from was not read to its end, where
+/// its digest is compared. So the next copy, which is, has to begin with the very same bytes: otherwise who holds the
+/// data key and not the signing key could put a beginning of his own before another's end.
+private final class HandedOn: Sendable {
+    private struct State {
+        var count: Int64 = 0
+        var digest = SHA256()
+    }
+
+    private let state = Guarded(State())
+    private let keepsDigest: Bool
+
+    /// `keepsDigest`: there is another copy that may have to go on.
+    init(keepsDigest: Bool) { self.keepsDigest = keepsDigest }
+
+    func add(_ chunk: Chunk) {
+        state.withLock {
+            $0.count += Int64(chunk.count)
+            if keepsDigest { $0.digest.update(bufferPointer: chunk.bytes) }
+        }
+    }
+
+    func beginAgain() -> Beginning {
+        state.withLock { Beginning(count: $0.count, digest: Array($0.digest.finalize())) }
+    }
+
+    /// Takes what was handed on off the plaintext of another copy, and compares it.
+    final class Beginning: Sendable {
+        private struct State {
+            var left: Int64
+            var digest = SHA256()
+        }
+
+        private let state: Guarded<State>
+        private let expected: [UInt8]
+
+        init(count: Int64, digest: [UInt8]) {
+            state = Guarded(State(left: count))
+            expected = digest
+        }
+
+        var isDone: Bool { state.withLock { $0.left == 0 } }
+
+        /// What of `chunk` nobody has had yet; `nil` where that is nothing.
+        func rest(of chunk: Chunk) throws -> Chunk? {
+            let skipped: Int = try state.withLock { state in
+                guard state.left > 0 else { return 0 }
+                let count = Int(min(state.left, Int64(chunk.count)))
+                state.digest.update(bufferPointer: UnsafeRawBufferPointer(rebasing: chunk.bytes[..<count]))
+                state.left -= Int64(count)
+                if state.left == 0, Array(state.digest.finalize()) != expected { throw CopiesDiffer() }
+                return count
+            }
+            if skipped == 0 { return chunk }
+            return skipped < chunk.count ? Chunk(Array(chunk.bytes[skipped...])) : nil
+        }
+    }
+}
+
+/// Both authenticate, and they are not the same.
+private struct CopiesDiffer: Failure {
+    var exitCode: ExitCode { .verificationFailed }
+    var operation: String { "read the segment" }
+    var object: String { "" }
+    var cause: String { "it begins otherwise than the copy that was read before it" }
+    var hint: String { "do not use this set; verify each copy, and find out who could write to the stores" }
+}
+
+/// The bytes of a segment as a store has them. Its end is only reported where they are those that the manifest
+/// promises; otherwise it throws there.
+final class StoredSegment: ByteSource {
+    private let source: DigestingSource
     private let segment: Segment
     private let key: String
 
@@ -66,13 +177,18 @@ struct StoredSegment: Sendable {
         source = DigestingSource(try await store.get("\(key)/\(segment.path)", range: nil))
     }
 
-    /// After the source has ended: that it was all of it, and unchanged.
-    func check() throws(SetError) {
+    func next() throws -> Chunk? {
+        if let chunk = try source.next() { return chunk }
         guard source.count == segment.storedSize else {
-            throw .wrongSize(key: key, path: segment.path, recorded: segment.storedSize, found: source.count)
+            throw SetError.wrongSize(
+                key: key, path: segment.path, recorded: segment.storedSize, found: source.count)
         }
         guard source.sha256 == segment.storedSHA256 else {
-            throw .damagedSegment(key: key, path: segment.path, problem: "its bytes are not those that were stored")
+            throw SetError.damagedSegment(
+                key: key, path: segment.path, problem: "its bytes are not those that were stored")
         }
+        return nil
     }
+
+    func cancel() { source.cancel() }
 }

@@ -25,7 +25,7 @@ extension SetReader {
         for path in paths.sorted() where path.hasSuffix("-proof.json") {
             let bytes: [UInt8]
             do {
-                bytes = try await store.read(path, limit: 1 << 16)
+                bytes = try await home.read(path, limit: 1 << 16)
             } catch let error as ObjectTooLarge {
                 throw SetError.damagedRecord(path: path, problem: "\(error)")
             }
@@ -44,26 +44,10 @@ extension SetReader {
 
     /// Adds a proof after those that are there.
     package func add(_ proof: Proof) async throws {
-        var taken: [String] = []
-        for try await object in store.list(SetLayout.directory(manifest.key) + "records/") {
-            taken.append(object.key)
-        }
-        var number = taken.count + 1
         var document = members(of: proof)
         let mac = ManifestSeal.mac(.object(document), purpose: ManifestSeal.recordPurpose, dataKey: dataKey)
         document["mac"] = .string(hexText(mac))
-        let bytes = JSON.object(document).canonicalBytes
-        while true {
-            do {
-                try await store.put(
-                    SetLayout.record(manifest.key, number: number, kind: "proof"), bytes, createOnly: true)
-                return
-            } catch let conflict as StoreConflict {
-                // Another run added one between the listing and now.
-                guard number < taken.count + 100 else { throw conflict }
-                number += 1
-            }
-        }
+        try await addRecord("proof", of: manifest, .object(document), to: home, at: proof.time)
     }
 
     private func members(of proof: Proof) -> [String: JSON] {

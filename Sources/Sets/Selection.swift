@@ -1,17 +1,65 @@
 package import Core
 import Crypto
 
-extension Catalog {
-    /// The set that `selector` means. A symbolic one means the same set in every replay of a request: what it meant
-    /// first is kept beside the sets.
+extension Copies {
+    /// The set that `selector` means in the first of the copies that can say it; what another one had to say is noted.
     package func resolve(
-        _ selector: KeySelector, for requestID: RequestID, action: String, random: RandomBytes
+        _ selector: KeySelector, for requestID: RequestID, action: String, random: RandomBytes, notes: ReadingNotes
     ) async throws -> BackupKey {
         if case .exact(let key) = selector { return key }
-        guard requestID.isReplayable else { return try await choose(selector, random: random) }
-        let path = "requests/\(hexText(Self.digest(requestID)))-\(action).json"
-        if let kept = try await keptChoice(path, selector) { return kept }
-        let key = try await choose(selector, random: random)
+        if let kept = await keptInReserve(selector, requestID, action) { return kept }
+        var refusals = CopyRefusals()
+        for copy in all {
+            do {
+                let key = try await Catalog(copy.store).resolve(
+                    selector, for: requestID, action: action, random: random, hasReserve: !reserve.isEmpty)
+                if let reason = refusals.reason {
+                    notes.add("'\(selector)' was looked for in the \(copy.name.text): \(reason)")
+                }
+                return key
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                refusals.add(copy, error)
+            }
+        }
+        throw refusals.error
+    }
+
+    /// What an earlier try of the request chose in a reserve copy, because the first failed then.
+    private func keptInReserve(
+        _ selector: KeySelector, _ requestID: RequestID, _ action: String
+    ) async -> BackupKey? {
+        for copy in reserve {
+            do {
+                if let key = try await Catalog(copy.store).kept(selector, for: requestID, action: action) {
+                    return key
+                }
+            } catch {
+                // A reserve that does not answer keeps nobody from the first copy; where that fails too, the same
+                // reserve is asked again and says why.
+                continue
+            }
+        }
+        return nil
+    }
+}
+
+extension Catalog {
+    /// The set that `selector` means. A symbolic one means the same set in every replay of a request: what it meant
+    /// first is kept beside the sets. `hasReserve`: a newest set whose manifest is damaged here is chosen all the same,
+    /// for it may be sound in another copy.
+    package func resolve(
+        _ selector: KeySelector, for requestID: RequestID, action: String, random: RandomBytes,
+        hasReserve: Bool = false
+    ) async throws -> BackupKey {
+        if case .exact(let key) = selector { return key }
+        guard requestID.isReplayable else {
+            return try await choose(selector, random: random, hasReserve: hasReserve)
+        }
+        if let kept = try await kept(selector, for: requestID, action: action) { return kept }
+        let path = notePath(requestID, action)
+        let key = try await choose(selector, random: random, hasReserve: hasReserve)
         let note = JSON.object(["selector": .string(selector.description), "key": .string(key.description)])
         do {
             try await store.put(path, note.canonicalBytes, createOnly: true)
@@ -19,6 +67,18 @@ extension Catalog {
         } catch is StoreConflict {
             return try await keptChoice(path, selector) ?? key
         }
+    }
+
+    private func notePath(_ requestID: RequestID, _ action: String) -> String {
+        "requests/\(hexText(Self.digest(requestID)))-\(action).json"
+    }
+
+    /// What the request's symbolic key meant before; `nil` where nothing was kept.
+    fileprivate func kept(
+        _ selector: KeySelector, for requestID: RequestID, action: String
+    ) async throws -> BackupKey? {
+        guard requestID.isReplayable else { return nil }
+        return try await keptChoice(notePath(requestID, action), selector)
     }
 
     private func keptChoice(_ path: String, _ selector: KeySelector) async throws -> BackupKey? {
@@ -40,7 +100,9 @@ extension Catalog {
         }
     }
 
-    private func choose(_ selector: KeySelector, random: RandomBytes) async throws -> BackupKey {
+    private func choose(
+        _ selector: KeySelector, random: RandomBytes, hasReserve: Bool
+    ) async throws -> BackupKey {
         let listing = try await listing(Tier.selectable)
         let committed = listing.entries.filter(\.isCommitted)
         switch selector {
@@ -48,6 +110,7 @@ extension Catalog {
         case .latest(nil):
             let head = try await head(in: listing)
             // Whoever asks for the newest is not given an older one in silence.
+            if hasReserve, let damaged = head.damagedKeys.first { return damaged }
             if let damaged = head.damaged.first { throw damaged }
             guard let newest = head.stored else { throw SetError.noSets("latest") }
             return newest.manifest.key
@@ -65,12 +128,12 @@ extension Catalog {
         entries.first { matches($0.key) }?.key
     }
 
-    /// Of the newest thirty sets one without a proof, else one whose records are fewest; among equals by chance, so that
-    /// no set is passed over for good.
+    /// Of the newest thirty sets that need no thaw one without a proof, else one whose proofs are fewest; among equals by
+    /// chance, so that no set is passed over for good.
     private func longestUnverified(_ entries: [Entry], random: RandomBytes) throws -> BackupKey {
-        let recent = entries.prefix(Self.recentCount)
-        guard let fewest = recent.map(\.records.count).min() else { throw SetError.noSets("random") }
-        let candidates = recent.filter { $0.records.count == fewest }
+        let recent = entries.filter { !$0.isArchived }.prefix(Self.recentCount)
+        guard let fewest = recent.map(\.proofCount).min() else { throw SetError.noSets("random") }
+        let candidates = recent.filter { $0.proofCount == fewest }
         let draw = random(4).reduce(0) { $0 << 8 | Int($1) }
         return candidates[candidates.startIndex + draw % candidates.count].key
     }

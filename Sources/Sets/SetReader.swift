@@ -38,16 +38,83 @@ package struct StoredManifest: Sendable {
 package struct SetReader: PartOpener {
     package let stored: StoredManifest
     package let origin: Origin
+    /// What was read from another copy than the first, and why.
+    package let notes: ReadingNotes
     let dataKey: SecretBytes
-    let store: any Store
+    /// Where its manifest was read from, and its records are.
+    let home: any Store
+    private let places: SegmentPlaces
 
     package var manifest: Manifest { stored.manifest }
     package var partNames: [String] { manifest.parts.map(\.name).filter { $0 != SetWriter.contentsPart } }
+    /// What has to be thawed before the set can be read.
+    package var archived: [ArchivedSegment] { places.archived }
 
     /// Opens the data key, checks the manifest's MAC and signature, and that each segment is there with its size.
     package static func open(
         _ stored: StoredManifest, in store: any Store, configuration: SetReaderConfiguration
     ) async throws -> SetReader {
+        let copies = Copies(store)
+        let belief = try await believe(stored, configuration)
+        return try await SetReader(
+            stored, belief, home: store, places: SegmentPlaces.find(stored.manifest, in: copies),
+            notes: ReadingNotes())
+    }
+
+    /// The same for the set `key` of `target`, whose manifest is taken from the first of `copies` that has one to be
+    /// believed, and whose segments are looked for in all of them. Throws what is wrong with the first copy, and its
+    /// exit code, where none will do.
+    package static func open(
+        _ key: BackupKey, of target: String, in copies: Copies, configuration: SetReaderConfiguration,
+        notes: ReadingNotes
+    ) async throws -> SetReader {
+        let (stored, belief, home) = try await believed(
+            key, of: target, in: copies, configuration: configuration, notes: notes)
+        return try await SetReader(
+            stored, belief, home: home, places: SegmentPlaces.find(stored.manifest, in: copies), notes: notes)
+    }
+
+    private typealias Belief = (dataKey: SecretBytes, origin: Origin)
+
+    private static func believed(
+        _ key: BackupKey, of target: String, in copies: Copies, configuration: SetReaderConfiguration,
+        notes: ReadingNotes
+    ) async throws -> (stored: StoredManifest, belief: Belief, home: any Store) {
+        var refusals = CopyRefusals()
+        var tried: Set<[UInt8]> = []
+        for copy in copies.all {
+            do {
+                let stored = try await Catalog(copy.store).manifest(key, of: target)
+                // The same bytes are believed no sooner for lying in another place.
+                guard tried.insert(stored.sha256).inserted else { continue }
+                let belief = try await believe(stored, configuration)
+                if let reason = refusals.reason {
+                    notes.add("the manifest was read from the \(copy.name.text): \(reason)")
+                }
+                return (stored, belief, copy.store)
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                refusals.add(copy, error)
+            }
+        }
+        throw refusals.error
+    }
+
+    private init(
+        _ stored: StoredManifest, _ belief: Belief, home: any Store,
+        places: SegmentPlaces, notes: ReadingNotes
+    ) {
+        self.stored = stored
+        (dataKey, origin) = belief
+        self.home = home
+        self.places = places
+        self.notes = notes
+    }
+
+    private static func believe(
+        _ stored: StoredManifest, _ configuration: SetReaderConfiguration
+    ) async throws -> Belief {
         let manifest = stored.manifest
         let dataKey = try await openDataKey(
             manifest.encryption.dataKeys, context: manifest.encryption.context, with: configuration.identities)
@@ -55,22 +122,7 @@ package struct SetReader: PartOpener {
         let origin = try ManifestSeal.origin(
             of: manifest, trustedSigners: configuration.trustedSigners,
             symmetricProviders: configuration.symmetricProviders)
-        try await checkSegments(of: manifest, in: store)
-        return SetReader(stored: stored, origin: origin, dataKey: dataKey, store: store)
-    }
-
-    /// That every segment the manifest names is there, with its size. Needs no key.
-    package static func checkSegments(of manifest: Manifest, in store: any Store) async throws {
-        let key = manifest.key.description
-        for segment in manifest.parts.flatMap(\.segments) {
-            guard let info = try await store.stat("\(key)/\(segment.path)") else {
-                throw SetError.missingSegment(key: key, path: segment.path)
-            }
-            guard info.size == segment.storedSize else {
-                throw SetError.wrongSize(
-                    key: key, path: segment.path, recorded: segment.storedSize, found: info.size)
-            }
-        }
+        return (dataKey, origin)
     }
 
     /// Reads every segment and compares its digest with the manifest's. Needs no key, and so proves nothing about what
@@ -80,8 +132,7 @@ package struct SetReader: PartOpener {
     ) async throws {
         for segment in manifest.parts.flatMap(\.segments) {
             let bytes = try await StoredSegment(segment, of: manifest, in: store)
-            try await drain(MeteredSource(bytes.source, meter: meter))
-            try bytes.check()
+            try await drain(MeteredSource(bytes, meter: meter))
         }
     }
 
@@ -89,7 +140,7 @@ package struct SetReader: PartOpener {
         guard let stored = manifest.parts.first(where: { $0.name == part }) else {
             throw SetError.unknownPart(key: manifest.key.description, part: part)
         }
-        return PartSource(stored, of: manifest, dataKey: dataKey, in: store)
+        return PartSource(stored, of: manifest, dataKey: dataKey, from: places, notes: notes)
     }
 
     /// Reads `parts` to their ends, for parts that no engine looks into.

@@ -7,7 +7,10 @@ package import Streams
 package struct SetWriterConfiguration: Sendable {
     package var target: String
     package var engine: String
+    /// Each of them opens every set, or there is no set.
     package var recipients: [any KeyProvider]
+    /// Further ones, of which one that fails is only recorded.
+    package var optionalRecipients: [any KeyProvider]
     package var signer: Curve25519.Signing.PrivateKey?
     package var compression: Compression
     /// Parts written at once.
@@ -16,22 +19,30 @@ package struct SetWriterConfiguration: Sendable {
     package var rateLimit: Int64?
     /// Days for the daily tier, where they are not the usual ones.
     package var dailyRetentionDays: Int?
+    /// How the sets are kept from being changed and deleted; the store has to be able to.
+    package var protection: SetProtection
+    /// Of the segments, by tier, where the store has classes; standard for the others.
+    package var storageClasses: [Tier: StorageClass]
     package var random: RandomBytes
     package var clock: BlockingClock
 
     package init(
-        target: String, engine: String, recipients: [any KeyProvider], signer: Curve25519.Signing.PrivateKey?,
-        compression: Compression, parallelJobs: Int, rateLimit: Int64?, dailyRetentionDays: Int?,
-        random: @escaping RandomBytes, clock: BlockingClock
+        target: String, engine: String, recipients: [any KeyProvider], optionalRecipients: [any KeyProvider] = [],
+        signer: Curve25519.Signing.PrivateKey?, compression: Compression, parallelJobs: Int, rateLimit: Int64?,
+        dailyRetentionDays: Int?, protection: SetProtection = SetProtection(),
+        storageClasses: [Tier: StorageClass] = [:], random: @escaping RandomBytes, clock: BlockingClock
     ) {
         self.target = target
         self.engine = engine
         self.recipients = recipients
+        self.optionalRecipients = optionalRecipients
         self.signer = signer
         self.compression = compression
         self.parallelJobs = parallelJobs
         self.rateLimit = rateLimit
         self.dailyRetentionDays = dailyRetentionDays
+        self.protection = protection
+        self.storageClasses = storageClasses
         self.random = random
         self.clock = clock
     }
@@ -47,9 +58,13 @@ package final class SetWriter: Sendable {
     private let context: [String: String]
     private let dataKey: SecretBytes
     private let dataKeys: [EncryptedDataKey]
+    /// What this set lacks of what was asked for.
+    private let exceptions: [String]
     private let written = Guarded<[StoredPart]>([])
+    private let isCommitting = Guarded(false)
 
-    /// Makes a fresh data key and wraps it for every recipient; each of them must be able to.
+    /// Makes a fresh data key and wraps it for every recipient; each of them must be able to, but for the optional ones.
+    /// ``NotSupportedByStore`` where the sets are to be protected and the kind of store cannot.
     package init(
         key: BackupKey, attempt: String, in store: any Store, configuration: SetWriterConfiguration
     ) async throws {
@@ -61,8 +76,18 @@ package final class SetWriter: Sendable {
             "lifeboat-set": key.description, "lifeboat-target": configuration.target,
             "lifeboat-format": String(Manifest.formatVersion),
         ]
-        (dataKey, dataKeys) = try await makeDataKey(
-            for: configuration.recipients, context: context, random: configuration.random)
+        if !configuration.protection.isNone, !store.capabilities.protects {
+            throw NotSupportedByStore(key: key.description, what: "object lock")
+        }
+        let made = try await makeDataKey(
+            for: configuration.recipients, optional: configuration.optionalRecipients, context: context,
+            random: configuration.random)
+        (dataKey, dataKeys) = (made.dataKey, made.wrapped)
+        var exceptions = made.unsealed
+        if configuration.protection.lockMode != nil, key.tier.retentionDays == nil {
+            exceptions.append("not locked: sets of the tier \(key.tier.rawValue) are kept without an end")
+        }
+        self.exceptions = exceptions
     }
 
     /// Writes every part that `snapshot` gives, a few at once, and waits for its verdict on itself.
@@ -117,7 +142,8 @@ package final class SetWriter: Sendable {
         // The store's writes stand in its own thread, never in the one that seals.
         let stored = DigestingSource(try PrefetchedSource(sealed, depth: 4, name: "seal"))
         _ = try await store.put(
-            SetLayout.directory(key) + path, from: stored, options: PutOptions(createOnly: true))
+            SetLayout.directory(key) + path, from: stored,
+            options: segmentOptions(key.tier, configuration.storageClasses[key.tier] ?? .standard, in: store))
         return Segment(
             path: path, messageID: messageID, plainSize: cursor.consumed - before, storedSize: stored.count,
             storedSHA256: stored.sha256)
@@ -145,39 +171,68 @@ package final class SetWriter: Sendable {
         }
     }
 
-    /// Writes the manifest, create-only: from here on the set exists.
+    /// Protects the segments and writes the manifest, create-only: from here on the set exists.
     package func commit(_ closing: Closing) async throws -> StoredManifest {
         var manifest = Manifest(
             key: key, target: configuration.target, engine: configuration.engine,
             requestID: closing.requestID.description, attempt: attempt, snapshotTime: closing.facts.time,
             finishedTime: closing.finished, sequence: closing.sequence, previous: closing.previous,
-            details: closing.facts.details, exceptions: closing.facts.exceptions,
+            details: closing.facts.details, exceptions: closing.facts.exceptions + exceptions,
             sourceSize: closing.facts.sourceSize, compression: configuration.compression,
             parts: written.value.sorted { $0.name < $1.name },
             contents: ContentsSummary(tables: Int64(closing.contents.tables), rows: closing.contents.rows),
             encryption: EncryptionInfo(
                 algorithm: EncryptionInfo.messageAlgorithm, context: context, dataKeys: dataKeys),
-            retention: Retention(retainUntil: retainUntil(closing.facts.time)))
+            retention: retention(closing.facts.time))
         try ManifestSeal.seal(&manifest, dataKey: dataKey, signer: configuration.signer)
         let bytes = manifest.json().canonicalBytes
+        let protection = manifest.protection(in: store, at: closing.finished)
+        if !protection.isNone {
+            // What will not be a set should not be locked: nobody could remove it for years.
+            guard try await store.stat(SetLayout.manifest(key)) == nil else {
+                throw SetError.taken(key: key.description)
+            }
+            try await protectSegments(of: manifest, in: store, protection)
+        }
+        isCommitting.withLock { $0 = true }
         do {
-            try await store.put(SetLayout.manifest(key), bytes, createOnly: true)
+            _ = try await store.put(
+                SetLayout.manifest(key), from: MemorySource(bytes),
+                options: PutOptions(createOnly: true, protection: protection))
         } catch is StoreConflict {
+            isCommitting.withLock { $0 = false }
             throw SetError.taken(key: key.description)
         }
         return StoredManifest(manifest: manifest, sha256: Array(SHA256.hash(data: bytes)))
     }
 
     /// Removes the segments of a set that will not be. What cannot be removed is found and swept by a later run.
+    ///
+    /// Where the commit itself failed the manifest may be there all the same: without its lock, or with its reply lost.
+    /// It goes first, and where that cannot be done everything stays, for a whole set is better than half a one.
     package func abandon() async throws {
+        if isCommitting.value {
+            do {
+                if try await Catalog(store).manifest(key).manifest.attempt == attempt {
+                    try await store.delete(SetLayout.manifest(key))
+                }
+            } catch SetError.notFound {
+                // It never came to be.
+            }
+        }
         for try await object in store.list(SetLayout.attemptDirectory(key, attempt: attempt)) {
             try await store.delete(object.key)
         }
     }
 
-    private func retainUntil(_ time: Timestamp) -> Timestamp? {
+    private func retention(_ time: Timestamp) -> Retention {
         let days =
             key.tier == .daily ? configuration.dailyRetentionDays ?? key.tier.retentionDays : key.tier.retentionDays
-        return days.map { time.adding(seconds: Int64($0) * 86400) }
+        return Retention(
+            retainUntil: days.map { time.adding(seconds: Int64($0) * 86400) },
+            // A lock has to have an end.
+            objectLock: days == nil ? nil : configuration.protection.lockMode,
+            legalHold: configuration.protection.legalHold,
+            storageClass: configuration.storageClasses[key.tier] ?? .standard)
     }
 }

@@ -27,10 +27,11 @@ package final class MemoryStore: Store {
     // Under the keys' bytes: two spellings of é are one String and two keys.
     private let objects = Guarded<[[UInt8]: Object]>([:])
 
-    package init(clock: any WallClock = ManualClock(), largestObject: Int64 = 15 << 30) {
+    /// Without `isBucket` it can do no more than a directory: no locks, no classes, no tags.
+    package init(clock: any WallClock = ManualClock(), largestObject: Int64 = 15 << 30, isBucket: Bool = true) {
         self.clock = clock
         capabilities = StoreCapabilities(
-            location: "memory:", largestObject: largestObject, protects: true, hasStorageClasses: true)
+            location: "memory:", largestObject: largestObject, protects: isBucket, hasStorageClasses: isBucket)
     }
 
     /// Every key there is, in the order of bytes.
@@ -52,6 +53,14 @@ package final class MemoryStore: Store {
         }
     }
 
+    /// Moves an object into another class, as a bucket's rules do.
+    package func move(_ key: String, to storageClass: StorageClass) {
+        objects.withLock { objects in
+            objects[Array(key.utf8)]?.storageClass = storageClass
+            objects[Array(key.utf8)]?.availability = storageClass.isArchive ? .archived : .online
+        }
+    }
+
     /// What rules would see, for tests that look.
     package func tags(_ key: String) -> [String: String] { objects.withLock { $0[Array(key.utf8)]?.tags ?? [:] } }
 
@@ -69,6 +78,7 @@ package final class MemoryStore: Store {
         return try await withTaskCancellationHandler {
             do {
                 try Self.check(key)
+                try refuseUnsupported(key, options)
                 let bytes = try await onThread("memory-put") { try source.collect(limit: limit) }
                 try Task.checkCancellation()
                 let now = clock.now()
@@ -141,6 +151,11 @@ package final class MemoryStore: Store {
     package func amend(_ key: String, _ amendment: Amendment) async throws {
         try Task.checkCancellation()
         try Self.check(key)
+        switch amendment {
+        case .protect where !capabilities.protects: throw NotSupportedByStore(key: key, what: "object lock")
+        case .thaw where !capabilities.hasStorageClasses: throw NotSupportedByStore(key: key, what: "archive")
+        default: break
+        }
         try objects.withLock { objects in
             guard var object = objects[Array(key.utf8)] else { throw ObjectNotFound(key: key) }
             switch amendment {
@@ -155,6 +170,15 @@ package final class MemoryStore: Store {
                 if object.availability == .archived { object.availability = .thawing }
             }
             objects[Array(key.utf8)] = object
+        }
+    }
+
+    private func refuseUnsupported(_ key: String, _ options: PutOptions) throws(NotSupportedByStore) {
+        if !options.protection.isNone, !capabilities.protects {
+            throw NotSupportedByStore(key: key, what: "object lock")
+        }
+        if options.storageClass != .standard || !options.tags.isEmpty, !capabilities.hasStorageClasses {
+            throw NotSupportedByStore(key: key, what: "storage classes")
         }
     }
 
