@@ -21,6 +21,7 @@ RUN apt-get update \
 WORKDIR /source
 COPY Package.swift ./
 COPY Sources Sources
+COPY Benchmarks/Store Benchmarks/Store
 COPY Tests Tests
 RUN swift build -c release --product lifeboat --static-swift-stdlib \
     && install -D --strip .build/release/lifeboat /out/lifeboat

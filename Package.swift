@@ -105,6 +105,12 @@ let package = Package(
             ],
             path: "Sources/lifeboat", swiftSettings: settings),
 
+        // The byte path between a file and a bucket, for Benchmarks/run.
+        .executableTarget(
+            name: "store-benchmark",
+            dependencies: ["Core", "Streams", "Sets", "LocalKeyring", "S3Store", "AWS", log, crypto],
+            path: "Benchmarks/Store", swiftSettings: settings),
+
         library(
             "TestSupport", path: "TestSupport",
             [

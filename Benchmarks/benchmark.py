@@ -18,6 +18,8 @@ import sys
 import tempfile
 import time
 
+import stores
+
 
 class Failed(Exception):
     """A step that did not do what it is there for; there is no table then."""
@@ -134,10 +136,14 @@ class Bench:
     # What the runs need
 
     def prepare(self):
-        tell("Generating the clinic")
         self.server.start()
         with open(self.key, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32))
+        if self.options.only != "stores":
+            self.prepare_clinic()
+
+    def prepare_clinic(self):
+        tell("Generating the clinic")
         identity = os.path.join(self.directory, "age.key")
         quiet(["age-keygen", "-o", identity])
         self.age_recipient = quiet(["age-keygen", "-y", identity]).strip()
@@ -351,6 +357,9 @@ class Bench:
             "measured": f"{min(seconds) * 1000:.1f} to {max(seconds) * 1000:.1f} ms", "target": "≤ 30 ms",
             "met": median <= 30})
 
+    def measure_stores(self):
+        stores.StoreBench(self, tell, Failed).measure()
+
     # The table
 
     def report(self):
@@ -373,7 +382,7 @@ class Bench:
             f" {os.cpu_count()} cores, Linux {platform.release()}.",
             f"PostgreSQL {self.server.sql('SHOW server_version')}, fsync on, {self.dump_bytes / 1e6:.0f} MB of plain"
             f" dump ({self.options.patients} patients); median of {self.options.runs} alternating runs after a"
-            " warm-up."]
+            f" warm-up ({self.options.store_runs} with buckets)."]
 
 
 def processor():
@@ -395,7 +404,14 @@ def arguments():
     parser.add_argument("--clinic", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--patients", type=int, default=145_000, help="about 5.4 KB of dump each")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each contestant")
-    parser.add_argument("--only", default="backup,verify,restore,memory,refusal")
+    parser.add_argument("--only", default="backup,verify,restore,memory,refusal,stores")
+    parser.add_argument("--repository", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--store-benchmark", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--aws", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--rclone", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--store-bytes", type=int, default=2**30, help="bytes that go up to a bucket and down")
+    parser.add_argument("--store-runs", type=int, default=5, help="counted rounds with each bucket")
+    parser.add_argument("--sets", type=int, default=10_000, help="sets in the bucket that is listed")
     parser.add_argument("--directory", default="/var/tmp", help="where to work; needs some 25 GB")
     parser.add_argument("--output", help="a file for the table, beside standard output")
     return parser.parse_args()

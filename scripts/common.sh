@@ -13,9 +13,9 @@ fail() {
     exit 1
 }
 
-# Builds the release binary as the image does, and sets `lifeboat` to its path.
+# Builds a product (lifeboat, where none is named) as the image does, and sets `lifeboat` to that program's path.
 build_release() {
-    local -a flags=(-c release --product lifeboat --static-swift-stdlib --package-path "$repository")
+    local -a flags=(-c release --product "${1:-lifeboat}" --static-swift-stdlib --package-path "$repository")
     local log
     log=$(mktemp)
     if ! swift build "${flags[@]}" >"$log" 2>&1; then
