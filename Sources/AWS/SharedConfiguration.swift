@@ -32,7 +32,9 @@ package struct SharedConfiguration: Sendable {
             throw Self.problem(path, "it is not text in UTF-8")
         }
         var reader = SectionReader()
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        // A carriage return and the newline behind it are one character.
+        let lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
+        for (index, line) in lines.enumerated() {
             guard reader.read(line) else {
                 throw Self.problem(path, "line \(index + 1) is neither '[section]' nor 'name = value'")
             }
@@ -102,7 +104,6 @@ private struct SectionReader {
 
     /// False for a line that has no place in such a file.
     mutating func read(_ line: Substring) -> Bool {
-        let line = line.last == "\r" ? line.dropLast() : line
         let text = trimmed(line)
         guard let first = text.first, first != "#", first != ";" else { return true }
         if first == "[" { return open(text) }

@@ -94,17 +94,22 @@ package final class StubServer: Sendable {
 
     package let port: Int
     private let scheme: String
+    private let listener: any Channel
     private let log: Guarded<[StubRequest]>
-    private let serving: Task<Void, any Error>
+    private let connections: Guarded<[any Channel]>
 
-    private init(port: Int, scheme: String, log: Guarded<[StubRequest]>, serving: Task<Void, any Error>) {
+    private init(
+        port: Int, scheme: String, listener: any Channel, log: Guarded<[StubRequest]>,
+        connections: Guarded<[any Channel]>
+    ) {
         self.port = port
         self.scheme = scheme
+        self.listener = listener
         self.log = log
-        self.serving = serving
+        self.connections = connections
     }
 
-    deinit { serving.cancel() }
+    deinit { stop() }
 
     /// Runs until ``stop()``, or until nobody holds it. `tls` makes it speak TLS; `upload` is asked when a request's
     /// head is there.
@@ -113,40 +118,37 @@ package final class StubServer: Sendable {
         upload: @escaping @Sendable (StubRequest) -> StubUpload = { _ in .whole }, _ script: @escaping Script
     ) async throws -> StubServer {
         let context = try tls.map { try $0.serverContext(maximum: maximumTLS) }
+        let log = Guarded<[StubRequest]>([])
+        let connections = Guarded<[any Channel]>([])
         let listener = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .bind(host: "127.0.0.1", port: 0) { channel in
+            .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     if let context {
                         try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: context))
                     }
-                    return try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
-                }
-            }
-        guard let port = listener.channel.localAddress?.port else { throw TestFailure("the stub server has no port") }
-        let log = Guarded<[StubRequest]>([])
-        let connections = Guarded(0)
-        let serving = Task {
-            try await listener.executeThenClose { incoming in
-                try await withThrowingDiscardingTaskGroup { group in
-                    for try await channel in incoming {
-                        let number = connections.withLock { count in
-                            count += 1
-                            return count
-                        }
-                        group.addTask {
-                            let connection = StubConnection(number: number, log: log, upload: upload, script: script)
-                            await connection.serve(channel)
-                        }
+                    let stream = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+                    let number = connections.withLock { connections in
+                        connections.append(channel)
+                        return connections.count
                     }
+                    let connection = StubConnection(number: number, log: log, upload: upload, script: script)
+                    // Ends with the channel, which `stop` closes.
+                    Task { await connection.serve(stream) }
                 }
             }
-        }
-        return StubServer(port: port, scheme: context == nil ? "http" : "https", log: log, serving: serving)
+            .bind(host: "127.0.0.1", port: 0).get()
+        guard let port = listener.localAddress?.port else { throw TestFailure("the stub server has no port") }
+        return StubServer(
+            port: port, scheme: context == nil ? "http" : "https", listener: listener, log: log,
+            connections: connections)
     }
 
-    /// Closes the port and all connections.
-    package func stop() { serving.cancel() }
+    /// Closes the port and all connections, a moment later.
+    package func stop() {
+        listener.close(promise: nil)
+        for connection in connections.value { connection.close(promise: nil) }
+    }
 
     package var host: String { "127.0.0.1:\(port)" }
     package var url: String { "\(scheme)://\(host)" }
@@ -178,7 +180,9 @@ private struct StubConnection: Sendable {
                 var pending: [UInt8] = []
                 var iterator = inbound.makeAsyncIterator()
                 do {
-                    while let request = try await read(&pending, &iterator, outbound) {
+                    while let request = try await read(
+                        &pending, &iterator, outbound, until: channel.channel.closeFuture)
+                    {
                         try await send(await script(request), to: request, &iterator, outbound)
                     }
                 } catch End.reset {
@@ -196,13 +200,18 @@ private struct StubConnection: Sendable {
 
     /// `nil` at the end of the connection.
     private func read(
-        _ pending: inout [UInt8], _ inbound: inout Inbound, _ outbound: Outbound
+        _ pending: inout [UInt8], _ inbound: inout Inbound, _ outbound: Outbound, until closed: EventLoopFuture<Void>
     ) async throws -> StubRequest? {
         let separator = Array("\r\n\r\n".utf8)
         var headEnd = pending.firstRange(of: separator)
         while headEnd == nil {
             guard let more = try await inbound.next(isolation: #isolation) else { return nil }
             pending.append(contentsOf: more.readableBytesView)
+            if pending.first == 0x16 {
+                // A TLS handshake, which other servers answer like this too.
+                try await outbound.write(ByteBuffer(string: "HTTP/1.1 400 Bad Request\r\n\r\n"))
+                throw End.close
+            }
             headEnd = pending.firstRange(of: separator)
         }
         guard let headEnd, var request = head(pending[..<headEnd.lowerBound]) else { throw End.close }
@@ -217,7 +226,8 @@ private struct StubConnection: Sendable {
             case .reset(let count) where pending.count >= count: throw End.reset
             case .stall(let count) where pending.count >= count:
                 // Not reading is what stalls it: the iterator is left alone until the server stops.
-                try await Task.sleep(for: .seconds(3600))
+                try await closed.get()
+                return nil
             default: break
             }
             guard let more = try await inbound.next(isolation: #isolation) else { return nil }

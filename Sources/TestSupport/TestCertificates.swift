@@ -1,7 +1,7 @@
 import Foundation
 import NIOSSL
 
-/// A certificate authority of a test's own, and a certificate for `localhost` and `127.0.0.1` by it, as PEM files.
+/// A certificate authority of a test's own, and a server's certificate by it, as PEM files.
 /// Made by `openssl`, valid for a week.
 package struct TestCertificates: Sendable {
     /// What a client trusts: for `AWS_CA_BUNDLE`.
@@ -11,8 +11,10 @@ package struct TestCertificates: Sendable {
 
     package static var part: RealPart { .program("openssl") }
 
-    /// Makes the files in `directory`, for the DNS names `names` besides the two.
-    package static func make(in directory: String, names: [String] = []) throws -> TestCertificates {
+    /// Makes the files in `directory`, for `names` as openssl writes them.
+    package static func make(
+        in directory: String, for names: String = "DNS:localhost,IP:127.0.0.1"
+    ) throws -> TestCertificates {
         let authorityKey = "\(directory)/authority.key"
         let files = TestCertificates(
             authority: "\(directory)/authority.pem", certificate: "\(directory)/server.pem",
@@ -25,12 +27,11 @@ package struct TestCertificates: Sendable {
                 "-keyout", authorityKey, "-out", files.authority, "-subj", "/CN=Lifeboat tests", "-addext",
                 "keyUsage=critical,keyCertSign",
             ])
-        let alternatives = (["localhost"] + names).map { "DNS:\($0)" } + ["IP:127.0.0.1"]
         try openssl(
             request + [
                 "-CA", files.authority, "-CAkey", authorityKey, "-keyout", files.key, "-out", files.certificate,
                 "-subj", "/CN=localhost", "-addext", "basicConstraints=critical,CA:FALSE", "-addext",
-                "subjectAltName=\(alternatives.joined(separator: ","))",
+                "subjectAltName=\(names)",
             ])
         return files
     }
