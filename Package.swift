@@ -129,7 +129,8 @@ let package = Package(
         tests("StoreTests", ["Core", "FileSystemStore", "TestSupport", crypto]),
         tests("AWSTests", ["Core", "AWS", "TestSupport", crypto, log]),
         tests("S3StoreTests", ["Core", "AWS", "S3Store", "Streams", "TestSupport", crypto, log]),
-        tests("AWSKMSTests", ["Core", "AWS", "AWSKMSKeyring", "Envelope", "TestSupport", crypto, log]),
+        tests(
+            "AWSKMSTests", ["Core", "AWS", "AWSKMSKeyring", "LocalKeyring", "Envelope", "TestSupport", log]),
         tests("OperationsTests", ["Core", "Sets", "Operations", "LocalKeyring", "TestSupport", crypto, log]),
         tests("SetsTests", ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "TestSupport", crypto]),
         tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CSHA256", "TestSupport", crypto]),
