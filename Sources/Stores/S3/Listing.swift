@@ -56,10 +56,9 @@ extension S3Bucket {
         ]
         if let last { call.query.append((name: "start-after", value: last)) }
         let tree = try xml(try await send(call), call)
-        let isEncoded = tree.text("EncodingType") == "url"
         var page = ListingPage(objects: [], isTruncated: tree.text("IsTruncated") == "true")
         for entry in tree.children where entry.name == "Contents" {
-            guard let text = entry.text("Key"), let full = isEncoded ? urlDecoded(text) : text,
+            guard let full = name(in: entry, of: tree, "Key"),
                 let size = entry.text("Size").flatMap({ Int64($0) }),
                 let modified = entry.text("LastModified").flatMap({ Timestamp($0) })
             else { throw answerError(call, "an object has no key, size or time") }
@@ -78,6 +77,11 @@ extension S3Bucket {
             throw answerError(call, "there is to be more, and nothing is there")
         }
         return page
+    }
+
+    /// A name of an object within an answer, decoded.
+    func name(in entry: XMLTree, of tree: XMLTree, _ element: String) -> String? {
+        entry.text(element).flatMap { tree.text("EncodingType") == "url" ? urlDecoded($0) : $0 }
     }
 
     func answerError(_ call: Call, _ problem: String) -> S3StoreError {

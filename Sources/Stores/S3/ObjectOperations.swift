@@ -35,6 +35,14 @@ struct ObjectHeaders: Sendable {
     }
 }
 
+extension HTTPFields {
+    /// The body's checksum, and by which rule: a lock is refused without the one or the other.
+    mutating func setChecksum(_ text: String) {
+        self[Checksum.header] = text
+        self["x-amz-sdk-checksum-algorithm"] = Checksum.algorithm
+    }
+}
+
 /// As in a query: everything but letters, digits and `-._~` as percent signs and two digits.
 func formEncoded(_ text: String) -> String {
     let hex = Array("0123456789ABCDEF".utf8)
@@ -52,10 +60,12 @@ func formEncoded(_ text: String) -> String {
 }
 
 extension S3Bucket {
-    /// `nil` where there is no such object.
-    func head(_ object: ObjectName) async throws -> ObjectHead? {
+    /// `nil` where there is no such object, or no such version of it.
+    func head(_ object: ObjectName, version: String? = nil) async throws -> ObjectHead? {
         do {
-            let answer = try await send(Call(operation: "HeadObject", method: "HEAD", object: object))
+            var call = Call(operation: "HeadObject", method: "HEAD", object: object)
+            if let version { call.query = [(name: "versionId", value: version)] }
+            let answer = try await send(call)
             guard let head = ObjectHead(answer.headers) else {
                 throw S3StoreError.answer(
                     operation: "HeadObject", key: object.key, problem: "it has no length or no time")
@@ -66,11 +76,14 @@ extension S3Bucket {
         }
     }
 
-    /// Stores an object in one request. Throws ``S3StoreError/checksum(key:)`` where the server has taken other bytes.
-    func put(_ object: ObjectName, chunks: [Chunk], fields: HTTPFields, createOnly: Bool) async throws {
+    /// Stores an object in one request, and returns its version in a bucket that has versions. Throws
+    /// ``S3StoreError/checksum(key:)`` where the server has taken other bytes.
+    func put(
+        _ object: ObjectName, chunks: [Chunk], fields: HTTPFields, createOnly: Bool
+    ) async throws -> String? {
         let checksum = Checksum(chunks).text
         var call = Call(operation: "PutObject", method: "PUT", object: object, headers: fields)
-        call.headers[Checksum.header] = checksum
+        call.headers.setChecksum(checksum)
         if createOnly { call.headers["If-None-Match"] = "*" }
         call.body = .chunks(chunks)
         call.deadline = Self.deadline(sending: call.body.count)
@@ -78,15 +91,20 @@ extension S3Bucket {
         guard answer.headers[Checksum.header] ?? checksum == checksum else {
             throw S3StoreError.checksum(key: object.key)
         }
+        return answer.headers["x-amz-version-id"]
     }
 
     /// Seconds for a request with a body: the transport notices a connection that stands still, so this only has to
     /// be too long for one that is slow but moves (64 KiB a second).
     static func deadline(sending count: Int) -> Double { 60 + Double(count >> 16) }
 
-    func delete(_ object: ObjectName) async throws {
+    /// Removes the object, or hides it in a bucket with versions; with `version`, removes that one. What is not there
+    /// is success.
+    func delete(_ object: ObjectName, version: String? = nil) async throws {
         do {
-            _ = try await send(Call(operation: "DeleteObject", method: "DELETE", object: object))
+            var call = Call(operation: "DeleteObject", method: "DELETE", object: object)
+            if let version { call.query = [(name: "versionId", value: version)] }
+            _ = try await send(call)
         } catch let error as AWSError where error.isNotFound {}
     }
 

@@ -59,7 +59,11 @@ final class S3Bucket: Sendable {
     var location: String { "s3://\(settings.bucket)" + (settings.prefix.isEmpty ? "" : "/\(settings.prefix)") }
 
     /// AWS' own service, which can be relied on for what others only claim.
-    var isAWS: Bool { !place.value.isCustom }
+    var isAWS: Bool {
+        let place = place.value
+        let host = place.host.prefix { $0 != ":" }
+        return !place.isCustom || host.hasSuffix(".amazonaws.com") || host.hasSuffix(".amazonaws.com.cn")
+    }
 
     /// What `key` is called in the bucket. Throws ``S3StoreError/invalidKey(key:problem:)``.
     func name(_ key: String) throws(S3StoreError) -> ObjectName {

@@ -12,9 +12,20 @@ struct SingleUpload: Sendable {
     func run(_ piece: Piece) async throws {
         let fields = headers.fields(withLock: true)
         let createOnly = headers.options.createOnly
+        let mayIgnoreCondition = createOnly && !bucket.isAWS
+        // Where the server ignores the condition, this finds all but the other one of a race.
+        if mayIgnoreCondition, try await bucket.head(object) != nil {
+            if try await isThere(piece, nil) { return }
+            throw StoreConflict(key: object.key)
+        }
         do {
-            try await backoff.repeating {
+            let version = try await backoff.repeating {
                 try await bucket.put(object, chunks: piece.chunks, fields: fields, createOnly: createOnly)
+            }
+            if mayIgnoreCondition, let version, version != "null" {
+                let first = FirstVersion(
+                    bucket: bucket, object: object, ownID: version, writerID: headers.writerID)
+                try await first.settle()
             }
         } catch let error as AWSError where createOnly && (error.status == 412 || error.mayHaveArrived) {
             // An answer that was lost: the object may be ours.
@@ -28,16 +39,17 @@ struct SingleUpload: Sendable {
         }
     }
 
-    /// Whether the object that is there has the bytes of `piece`. Where nobody can be asked, `error` is thrown.
-    private func isThere(_ piece: Piece, _ error: AWSError) async throws -> Bool {
+    /// Whether the object that is there has the bytes of `piece`. Where nobody can be asked, `error` is thrown in place
+    /// of what that gave.
+    private func isThere(_ piece: Piece, _ error: AWSError?) async throws -> Bool {
         let fetch = RangeFetch(bucket: bucket, object: object, backoff: backoff)
         do {
             guard let head = try await bucket.head(object), head.size == piece.count else { return false }
             if head.writerID == headers.writerID || piece.count == 0 { return true }
             let found = try await fetch.fetch(0..<Int64(piece.count), of: nil).chunks
             return haveSameBytes(found, piece.chunks)
-        } catch is AWSError {
-            throw error
+        } catch let failure as AWSError {
+            throw error ?? failure
         }
     }
 }

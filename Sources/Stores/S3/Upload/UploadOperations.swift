@@ -44,7 +44,7 @@ extension S3Bucket {
         var call = Call(
             operation: "UploadPart", method: "PUT", object: upload.object,
             query: [(name: "partNumber", value: String(number)), (name: "uploadId", value: upload.id)])
-        call.headers[Checksum.header] = checksum.text
+        call.headers.setChecksum(checksum.text)
         call.body = .chunks(chunks)
         call.deadline = Self.deadline(sending: call.body.count)
         let answer = try await send(call)
@@ -118,9 +118,5 @@ extension S3Bucket {
             else { throw answerError(call, "there is to be more, and it does not say where") }
             marker = (key, id)
         }
-    }
-
-    private func name(in entry: XMLTree, of tree: XMLTree, _ element: String) -> String? {
-        entry.text(element).flatMap { tree.text("EncodingType") == "url" ? urlDecoded($0) : $0 }
     }
 }
