@@ -114,7 +114,7 @@ let package = Package(
         library(
             "TestSupport", path: "TestSupport",
             [
-                "Core", "Streams", "Envelope", "Sets", "LocalKeyring", "AWS", "CLibpq", crypto,
+                "Core", "Streams", "Envelope", "Sets", "LocalKeyring", "AWS", "S3Store", "CLibpq", crypto, log,
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
