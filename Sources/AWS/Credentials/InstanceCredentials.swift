@@ -83,7 +83,10 @@ struct InstanceCredentials: CredentialProvider {
     }
 
     private func send(_ method: String, _ url: String, _ headers: HTTPFields) async throws -> HTTPAnswer {
-        let deadline = surroundings.variable("AWS_METADATA_SERVICE_TIMEOUT").flatMap { Double($0) } ?? 1
+        let deadline =
+            surroundings.variable("AWS_METADATA_SERVICE_TIMEOUT").flatMap { Double($0) }.flatMap {
+                $0.isFinite ? $0 : nil
+            } ?? 1
         let attempts = surroundings.variable("AWS_METADATA_SERVICE_NUM_ATTEMPTS").flatMap { Int($0) } ?? 2
         return try await surroundings.send(
             HTTPCall(method: method, url: url, headers: headers, deadline: min(max(deadline, 0.1), 30)),

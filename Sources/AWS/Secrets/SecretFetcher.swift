@@ -31,8 +31,8 @@ package struct SecretFetcher: Sendable {
         try Self.value(of: reference, in: try await document(Place(reference), for: reference))
     }
 
-    /// All of `references`; one secret with several fields is asked for once. Throws as ``fetch(_:)-9gk2n`` does, for
-    /// the first that fails.
+    /// All of `references`; one secret with several fields is asked for once. Throws as for a single one, for the
+    /// first that fails.
     package func fetch(
         _ references: some Sequence<SecretReference>
     ) async throws -> [SecretReference: Secret] {

@@ -60,7 +60,7 @@ package struct KMSKeyProvider: KeyProvider {
             let wrapper = String(validating: wrapped.providerInfo, as: UTF8.self).flatMap({ KMSKeyName($0) }),
             wrapper.isKeyARN
         else { return nil }
-        // An alias has to be asked about, but never one whose key cannot be the one that is looked for.
+        // KMS is asked what an alias stands for only where the answer may matter.
         guard couldBe(wrapper) else { return nil }
         let own = try await keyARN()
         guard own.isSameKey(as: wrapper) else { return nil }
