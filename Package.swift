@@ -108,7 +108,7 @@ let package = Package(
         // The byte path between a file and a bucket, for Benchmarks/run.
         .executableTarget(
             name: "store-benchmark",
-            dependencies: ["Core", "Streams", "Sets", "LocalKeyring", "S3Store", "AWS", log, crypto],
+            dependencies: ["CLinux", "Core", "Streams", "Sets", "LocalKeyring", "S3Store", "AWS", log, crypto],
             path: "Benchmarks/Store", swiftSettings: settings),
 
         library(

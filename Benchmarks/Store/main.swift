@@ -1,4 +1,5 @@
 import AWS
+import CLinux
 import Core
 import Crypto
 import Foundation
@@ -17,6 +18,8 @@ import Streams
 //   store-benchmark fill COUNT      makes the objects of COUNT sets, a byte each
 //   store-benchmark list PREFIX     reads the catalog below PREFIX and counts its sets
 
+// As lifeboat does.
+linux_tune_allocator()
 let arguments = CommandLine.arguments
 guard arguments.count == 3 else {
     print("usage: store-benchmark upload FILE | download KEY | fill COUNT | list PREFIX")

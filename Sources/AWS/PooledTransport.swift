@@ -167,17 +167,28 @@ extension TimeAmount {
     fileprivate static func seconds(_ seconds: Double) -> TimeAmount { .nanoseconds(Int64(seconds * 1e9)) }
 }
 
-/// Copies one chunk at a time into the form that the HTTP client writes; it asks for the next one when the connection
-/// has taken the last.
+/// Copies a part of a chunk at a time into the form that the HTTP client writes; it asks for the next one when the
+/// connection has taken the last.
 private struct ChunkBuffers: AsyncSequence, Sendable {
+    /// Bytes. A buffer has a power of two of them, so a whole encrypted frame would take two mebibytes.
+    static let partSize = 128 << 10
+
     let chunks: [Chunk]
 
     struct Iterator: AsyncIteratorProtocol {
         var rest: ArraySlice<Chunk>
+        var offset = 0
 
         mutating func next() async -> ByteBuffer? {
-            guard let chunk = rest.popFirst() else { return nil }
-            return ByteBuffer(bytes: chunk.bytes)
+            guard let chunk = rest.first else { return nil }
+            let end = Swift.min(offset + partSize, chunk.count)
+            let buffer = ByteBuffer(bytes: chunk.bytes[offset..<end])
+            offset = end
+            if offset == chunk.count {
+                rest = rest.dropFirst()
+                offset = 0
+            }
+            return buffer
         }
     }
 

@@ -89,11 +89,8 @@ void linux_enter_thread(const char *name) {
 }
 
 void linux_tune_allocator(void) {
-    mallopt(M_MMAP_THRESHOLD, 32 * 1024 * 1024);
-    mallopt(M_TRIM_THRESHOLD, 64 * 1024 * 1024);
-    mallopt(M_TOP_PAD, 4 * 1024 * 1024);
-    // Every thread that allocates otherwise gets an arena of its own, and the megabyte buffers that
-    // pass between threads would fill each of them.
+    // Every thread that allocates otherwise gets an arena of its own, and what passes between threads would
+    // fill each of them.
     mallopt(M_ARENA_MAX, 2);
 }
 

@@ -12,7 +12,7 @@ package final class Chunk: @unchecked Sendable {
 
     /// An empty chunk with room for `capacity` bytes.
     package init(capacity: Int = Chunk.size) {
-        storage = .allocate(byteCount: max(capacity, 1), alignment: 16)
+        storage = ChunkMemory.take(max(capacity, 1))
         count = 0
     }
 
@@ -24,7 +24,7 @@ package final class Chunk: @unchecked Sendable {
         }
     }
 
-    deinit { storage.deallocate() }
+    deinit { ChunkMemory.give(storage) }
 
     package var capacity: Int { storage.count }
     package var remaining: Int { storage.count - count }

@@ -3,7 +3,7 @@ import CLinux
 import Core
 import Glibc
 
-// Megabyte buffers pass between threads all day: see `linux_tune_allocator`.
+// Buffers pass between threads all day.
 linux_tune_allocator()
 
 do {

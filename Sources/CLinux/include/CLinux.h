@@ -30,8 +30,7 @@ int linux_watch_termination(void);
 /// dump tool share the machine with us they are the slowest stage, and waiting for us would slow all of it down.
 void linux_enter_thread(const char *name);
 
-/// Keeps megabyte buffers inside the heap: freed to the kernel and faulted in again each time,
-/// they cost more than the encryption of what is in them.
+/// Keeps the heap small although many threads allocate. The megabyte buffers are not its (Core's ChunkMemory).
 void linux_tune_allocator(void);
 
 /// _exit(2).
