@@ -14,7 +14,7 @@ package enum EventField: String, CaseIterable, Sendable {
     case action, backupType, target, backupKey
     case confirmRestore = "CONFIRM_RESTORE"
     case targetDatabase, createDatabase, skipSafetyBackup, reason, timestamp, dryRun, waitForLock, restoreRoles
-    case acknowledgeDisk, acknowledgeBoundObjects, recomputeContents, tier, limit, store, depth
+    case acknowledgeDisk, acknowledgeBoundObjects, recomputeContents, tier, limit, store, depth, waitForThaw
 
     /// Fields that the contract knows and this version does not carry out.
     static let later = ["recoveryTarget"]
@@ -37,7 +37,7 @@ package enum EventField: String, CaseIterable, Sendable {
     var kind: Kind {
         switch self {
         case .createDatabase, .dryRun, .acknowledgeDisk, .acknowledgeBoundObjects, .recomputeContents: .flag
-        case .waitForLock, .limit: .number
+        case .waitForLock, .waitForThaw, .limit: .number
         default: .text
         }
     }
@@ -49,6 +49,7 @@ package enum EventField: String, CaseIterable, Sendable {
         case .backupType: [.backup]
         case .backupKey: [.verify, .restore]
         case .store: [.verify, .restore, .list]
+        case .waitForThaw: [.verify, .restore]
         case .recomputeContents, .depth: [.verify]
         case .tier, .limit: [.list]
         case .confirmRestore, .targetDatabase, .createDatabase, .skipSafetyBackup, .reason, .waitForLock,

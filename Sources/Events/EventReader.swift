@@ -12,17 +12,23 @@ package struct EventReader: Sendable {
     /// Seconds a nominal time may lie ahead of the clock: a day, for schedules in other time zones.
     private static let furthestAhead: Int64 = 86_400
 
+    /// Seconds that a job may wait for a thaw: a week, for the slowest takes two days.
+    private static let longestThaw: Int64 = 604_800
+
     private let targets: [String]
+    private let copied: Set<String>
     private let runID: String?
     private let dryRun: Bool
     private let clock: any WallClock
     private let random: RandomBytes
 
-    /// `targets`: the names of all that is configured. `runID`: `LIFEBOAT_RUN_ID`. `dryRun`: `DRY_RUN`, which makes
+    /// `targets`: the names of all that is configured. `copied`: those of them that have a second store. `runID`: `LIFEBOAT_RUN_ID`. `dryRun`: `DRY_RUN`, which makes
     /// every job a dry one.
     package init(
-        targets: [String], runID: String?, dryRun: Bool, clock: any WallClock, random: @escaping RandomBytes
+        targets: [String], copied: [String] = [], runID: String?, dryRun: Bool, clock: any WallClock,
+        random: @escaping RandomBytes
     ) {
+        self.copied = Set(copied)
         self.targets = targets.sorted()
         self.runID = runID
         self.dryRun = dryRun
@@ -42,14 +48,11 @@ package struct EventReader: Sendable {
         let action = try action(of: fields)
         try refuseForeign(fields, to: action)
         try confirm(fields, action)
-        if fields.has(.store), fields.text(.store) != "primary" {
-            let isLater = fields.text(.store) == "secondary"
-            throw fields.error(
-                .store, isLater ? "the second copy is not in this version yet" : "no such store is known",
-                hint: "write primary, or leave it out")
-        }
+        let target = try target(fields)
         let common = Common(
-            target: try target(fields), requestID: try requestID(fields), dryRun: dryRun || fields.flag(.dryRun))
+            target: target, requestID: try requestID(fields), dryRun: dryRun || fields.flag(.dryRun),
+            store: try store(fields, action, target),
+            waitForThaw: try fields.number(.waitForThaw, in: 0...Self.longestThaw, default: 0))
         switch action {
         case .backup: return .backup(try backup(fields, common))
         case .verify: return .verify(try verify(fields, common))
@@ -63,6 +66,9 @@ package struct EventReader: Sendable {
         var target: String
         var requestID: RequestID
         var dryRun: Bool
+        var store: StoreChoice
+        /// Seconds.
+        var waitForThaw: Int
     }
 }
 
@@ -153,6 +159,23 @@ extension EventReader {
         return name
     }
 
+    private func store(
+        _ fields: EventFields, _ action: EventAction, _ target: String
+    ) throws(EventError) -> StoreChoice {
+        let known: [StoreChoice] = action == .verify ? StoreChoice.allCases : [.primary, .secondary]
+        if action != .verify, fields.text(.store) == StoreChoice.both.rawValue {
+            throw fields.error(
+                .store, "only a verify reads both copies",
+                hint: "leave it out: a restore takes the second copy by itself where the first one fails")
+        }
+        guard let choice = try fields.word(.store, of: known), choice != .primary else { return .primary }
+        guard copied.contains(target) else {
+            throw fields.error(
+                .store, "\(target) has no second store", hint: "leave it out, or set BACKUP_SECONDARY_STORE")
+        }
+        return choice
+    }
+
     private func requestID(_ fields: EventFields) throws(EventError) -> RequestID {
         if let time = try timestamp(fields) { return .timestamp(time) }
         if let runID { return .run(runID) }
@@ -206,7 +229,8 @@ extension EventReader {
         }
         return VerifyJob(
             target: common.target, key: try key(fields) ?? .random, requestID: common.requestID,
-            recomputeContents: fields.flag(.recomputeContents), dryRun: common.dryRun)
+            recomputeContents: fields.flag(.recomputeContents), store: common.store, waitForThaw: common.waitForThaw,
+            dryRun: common.dryRun)
     }
 
     private func restore(_ fields: EventFields, _ common: Common) throws(EventError) -> RestoreJob {
@@ -223,13 +247,14 @@ extension EventReader {
             waitForLock: try fields.number(.waitForLock, in: 0...86_400, default: 300),
             restoreRoles: try fields.word(.restoreRoles, of: [RoleRestore.missing, .full]) ?? .missing,
             acknowledgeDisk: fields.flag(.acknowledgeDisk),
-            acknowledgeBoundObjects: fields.flag(.acknowledgeBoundObjects), dryRun: common.dryRun)
+            acknowledgeBoundObjects: fields.flag(.acknowledgeBoundObjects), store: common.store,
+            waitForThaw: common.waitForThaw, dryRun: common.dryRun)
     }
 
     private func list(_ fields: EventFields, _ common: Common) throws(EventError) -> ListJob {
         ListJob(
             target: common.target, requestID: common.requestID, tier: try fields.word(.tier, of: Tier.allCases),
-            limit: try fields.number(.limit, in: 1...100_000, default: 100))
+            limit: try fields.number(.limit, in: 1...100_000, default: 100), store: common.store)
     }
 
     private func key(_ fields: EventFields) throws(EventError) -> KeySelector? {

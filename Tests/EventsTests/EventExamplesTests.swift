@@ -17,8 +17,10 @@ struct EventExamplesTests {
         func backup(_ tier: Tier, _ id: RequestID = random, dryRun: Bool = false) -> Job {
             .backup(BackupJob(target: "default", tier: tier, requestID: id, dryRun: dryRun))
         }
-        func verify(_ key: KeySelector, recompute: Bool = false) -> Job {
-            .verify(VerifyJob(target: "default", key: key, requestID: random, recomputeContents: recompute))
+        func verify(_ key: KeySelector, recompute: Bool = false, store: StoreChoice = .primary) -> Job {
+            .verify(
+                VerifyJob(
+                    target: "default", key: key, requestID: random, recomputeContents: recompute, store: store))
         }
         func restore(
             _ key: KeySelector, _ id: RequestID = random, _ change: (inout RestoreJob) -> Void = { _ in }
@@ -35,6 +37,9 @@ struct EventExamplesTests {
             "verify-latest.json": verify(.latest(nil)),
             "verify-latest-daily.json": verify(.latest(.daily)),
             "verify-key-with-contents.json": verify(key, recompute: true),
+            "verify-both-copies.json": verify(.latest(.daily), store: .both),
+            "restore-from-the-second-store.json": restore(.latest(.daily)) { $0.store = .secondary },
+            "restore-from-an-archive.json": restore(.latest(.annual)) { $0.waitForThaw = 172_800 },
             "restore-confirmed.json": restore(key, .timestamp(restoreTime)),
             "restore-a-day.json": restore(.day(.daily, "2025-01-15")) { $0.waitForLock = 0 },
             "restore-to-staging.json": restore(.latest(nil)) {
@@ -56,6 +61,8 @@ struct EventExamplesTests {
             "list.json": .list(ListJob(target: "default", requestID: random)),
             "list-safety-backups.json": .list(
                 ListJob(target: "default", requestID: random, tier: .safety, limit: 10)),
+            "list-the-second-store.json": .list(
+                ListJob(target: "default", requestID: random, store: .secondary)),
         ]
     }
 
@@ -63,7 +70,8 @@ struct EventExamplesTests {
     @Test("each example is replayed", arguments: examples)
     func replay(name: String) throws {
         let reader = EventReader(
-            targets: ["default"], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
+            targets: ["default"], copied: ["default"], runID: nil, dryRun: false, clock: FixedClock(),
+            random: countingBytes)
         let job = try reader.job(from: EventSources(file: (name, try Fixture.bytes("events/\(name)"))))
         #expect(try Self.expected()[name] == job)
     }
@@ -118,7 +126,9 @@ struct EventExamplesTests {
                     sys.exit(f"{example.name}: {error.message}")
             for bad in [{}, {"backupType": "daily", "colour": "red"}, {"action": "restore", "backupKey": "latest"},
                         {"CONFIRM_RESTORE": "yes", "backupKey": "latest"}, {"backupKey": "../x"},
-                        {"backupType": "safety"}, {"action": "verify", "reason": "because"}]:
+                        {"backupType": "safety"}, {"action": "verify", "reason": "because"},
+                        {"backupKey": "latest", "store": "third"}, {"action": "list", "store": "both"},
+                        {"action": "list", "waitForThaw": 1}, {"backupKey": "latest", "waitForThaw": 604801}]:
                 if validator.is_valid(bad): sys.exit(f"accepted: {bad}")
             """
         let (status, output) = try Python.run(["-c", script, Fixture.root.appending(path: "events").path])
@@ -131,7 +141,7 @@ extension EventField {
     fileprivate var schemaType: String {
         switch self {
         case .createDatabase, .dryRun, .acknowledgeDisk, .acknowledgeBoundObjects, .recomputeContents: "boolean"
-        case .waitForLock, .limit: "integer"
+        case .waitForLock, .waitForThaw, .limit: "integer"
         default: "string"
         }
     }

@@ -156,6 +156,35 @@ struct EventReaderTests {
         #expect(error?.field == wrong && error?.hint.contains("did you mean '\(right)'?") == true)
     }
 
+    /// Shows which copies each job may read, and how long it may wait for a thaw.
+    @Test func copies() throws {
+        let copied = EventReader(
+            targets: ["default"], copied: ["default"], runID: nil, dryRun: false, clock: FixedClock(),
+            random: countingBytes)
+        for store in StoreChoice.allCases {
+            let verify = try job(#"{"backupKey":"latest","store":"\#(store)","waitForThaw":604800}"#, reader: copied)
+            #expect(
+                verify
+                    == .verify(
+                        VerifyJob(
+                            target: "default", key: .latest(nil), requestID: Self.random, store: store,
+                            waitForThaw: 604_800)))
+        }
+        #expect(
+            try job(
+                #"{"CONFIRM_RESTORE":"YES_I_WANT_TO_RESTORE","backupKey":"latest","store":"secondary"}"#,
+                reader: copied)
+                == .restore(
+                    RestoreJob(target: "default", key: .latest(nil), requestID: Self.random, store: .secondary)))
+        #expect(
+            try job(#"{"action":"list","store":"secondary"}"#, reader: copied)
+                == .list(ListJob(target: "default", requestID: Self.random, store: .secondary)))
+        // The one copy that there is may always be named.
+        #expect(
+            try job(#"{"action":"list","store":"primary"}"#)
+                == .list(ListJob(target: "default", requestID: Self.random)))
+    }
+
     /// Shows that a name of 63 bytes with quotes and other scripts is a database's name like any other.
     @Test func databaseNames() throws {
         let name = "Klinik \\\"Süd\\\" 診療所"
