@@ -23,7 +23,7 @@ struct ConfigurationFile {
     static let settingKeys: [String] = Setting.allCases.flatMap {
         $0.isSecret ? [$0.key, $0.key + "File"] : [$0.key]
     }
-    private static let secretKeys: Set<String> = Set(
+    static let secretKeys: Set<String> = Set(
         ["url", "password"] + Setting.allCases.filter(\.isSecret).map(\.key))
     private static let listKeys: Set<String> = Set(Setting.allCases.filter(\.isList).map(\.key))
 
@@ -47,6 +47,11 @@ struct ConfigurationFile {
             default: try readSettings(value, path: [key], known: Self.settingKeys)
             }
         }
+    }
+
+    /// The single value at `path`; `nil` where there is none.
+    func text(_ path: [String]) -> String? {
+        if case .string(let text)? = values[AbsoluteConfigKey(path)]?.content { text } else { nil }
     }
 
     private mutating func readTargets(_ node: Node) throws(ConfigurationError) -> [String] {
@@ -151,8 +156,8 @@ extension ConfigurationFile {
             return ConfigurationError(name, reason, hint: "remove the key")
         }
         let near = nearest(to: key, in: known).map { "did you mean '\($0)'? " } ?? ""
-        return ConfigurationError(
-            name, "no such key is known", hint: "\(near)known here: \(known.joined(separator: ", "))")
+        let list = known.count > 20 ? "docs/configuration.md lists the keys" : known.joined(separator: ", ")
+        return ConfigurationError(name, "no such key is known", hint: "\(near)known here: \(list)")
     }
 
     private static func scalar(_ node: Node, path: [String]) throws(ConfigurationError) -> String {

@@ -1,4 +1,4 @@
-import Core
+package import Core
 
 /// Reads the configuration out of the environment and, where `LIFEBOAT_CONFIG` names one, a YAML file.
 ///
@@ -14,10 +14,21 @@ package struct ConfigurationReader {
         self.readFile = readFile
     }
 
-    package func read() throws(ConfigurationError) -> (settings: Settings, summary: ConfigurationSummary) {
+    /// The secrets that lie in AWS and that settings refer to, each once, to be fetched before ``read(secrets:)``.
+    package func secretReferences() throws(ConfigurationError) -> [SecretReference] {
         let file = try configurationFile()
-        var values = ConfigurationValues(environment: environment, file: file, readFile: readFile)
+        let values = ConfigurationValues(environment: environment, file: file, readFile: readFile)
+        return try SecretReferences.all(environment: environment, file: file, values: values)
+    }
+
+    /// `secrets`: what the references among the settings stand for. One that is missing there is an error.
+    package func read(
+        secrets: [SecretReference: Secret] = [:]
+    ) throws(ConfigurationError) -> (settings: Settings, summary: ConfigurationSummary) {
+        let file = try configurationFile()
+        var values = ConfigurationValues(environment: environment, file: file, secrets: secrets, readFile: readFile)
         try VariableNames.check(values.variableNames)
+        try SecretReferences.refuseAmongOthers(environment: environment, file: file)
         let debug = try flag("DEBUG", &values)
         let dryRun = try flag("DRY_RUN", &values)
         let runID = try runID(&values)
@@ -36,6 +47,7 @@ package struct ConfigurationReader {
                     + "in LIFEBOAT_CONFIG")
         }
         try refuseOverlap(targets)
+        noteAWS(&values, targets)
         targets.sort { $0.name < $1.name }
         return (Settings(targets: targets, debug: debug, dryRun: dryRun, runID: runID), values.summary)
     }
@@ -163,16 +175,32 @@ package struct ConfigurationReader {
         return result
     }
 
-    /// Two targets under one prefix would take each other's sets and locks for their own.
+    /// Two targets in one place would take each other's sets and locks for their own, and a second copy in the place of
+    /// the first is none.
     private func refuseOverlap(_ targets: [TargetSettings]) throws(ConfigurationError) {
-        for (index, target) in targets.enumerated() {
-            for other in targets[..<index]
-            where other.store == target.store && other.keyPrefix == target.keyPrefix {
+        var owners: [String: String] = [:]
+        for target in targets {
+            let place = target.store.place(of: target.keyPrefix)
+            let second = target.secondary?.store.place(of: target.keyPrefix)
+            if place == second {
                 throw ConfigurationError(
-                    "targets.\(target.name).keyPrefix",
-                    "the targets \(other.name) and \(target.name) have the same store and prefix",
-                    hint: "give each a keyPrefix or a store of its own")
+                    Setting.secondaryStore.variable, "the second store of \(target.name) is the first one",
+                    hint: "name another directory or bucket, best in another building or with another provider")
+            }
+            for place in [place, second].compactMap({ $0 }) {
+                if let other = owners.updateValue(target.name, forKey: place) {
+                    throw ConfigurationError(
+                        "targets.\(target.name).keyPrefix",
+                        "the targets \(other) and \(target.name) have the same store and prefix",
+                        hint: "give each a keyPrefix or a store of its own")
+                }
             }
         }
+    }
+
+    /// AWS' own variables are in force where anything lies in AWS.
+    private func noteAWS(_ values: inout ConfigurationValues, _ targets: [TargetSettings]) {
+        guard targets.contains(where: { !$0.buckets.isEmpty || !$0.kmsKeys.isEmpty }) else { return }
+        for name in VariableNames.aws { _ = values.variable(name) }
     }
 }

@@ -14,12 +14,18 @@ struct ConfigurationValues {
         var name: String
 
         var text: String { values.joined(separator: ",") }
+        /// From the file, for every target that does not say otherwise.
+        var isDefault: Bool { name.hasPrefix("defaults.") }
+        /// From the file, a target's own word.
+        var isOfTarget: Bool { name.hasPrefix("targets.") }
     }
 
     private let environment: ConfigReader
     private let file: ConfigReader?
     private let fileName: String
     private let readFile: (String) throws -> [UInt8]
+    /// What the references among the settings stand for.
+    private let secrets: [SecretReference: Secret]
     /// The variables that are set to something. Empty ones count as unset.
     let variableNames: [String]
     private(set) var summary = ConfigurationSummary()
@@ -28,7 +34,8 @@ struct ConfigurationValues {
     private static let largestSecret = 64 << 10
 
     init(
-        environment: [String: String], file: ConfigurationFile?, readFile: @escaping (String) throws -> [UInt8]
+        environment: [String: String], file: ConfigurationFile?, secrets: [SecretReference: Secret] = [:],
+        readFile: @escaping (String) throws -> [UInt8]
     ) {
         let set = environment.filter { !$0.value.isEmpty }
         variableNames = set.keys.sorted()
@@ -39,6 +46,7 @@ struct ConfigurationValues {
         self.file = file.map { ConfigReader(provider: InMemoryProvider(name: $0.name, values: $0.values)) }
         fileName = file?.name ?? ""
         self.readFile = readFile
+        self.secrets = secrets
     }
 
     // MARK: One place
@@ -54,8 +62,11 @@ struct ConfigurationValues {
 
     /// A secret from NAME or from the file that NAME_FILE names.
     mutating func secretVariable(_ name: String) throws(ConfigurationError) -> Found? {
-        try secret(variable(name), fileName: variable(name + "_FILE"))
+        try resolved(secretText(variable(name), fileName: variable(name + "_FILE")))
     }
+
+    /// A secret variable of another program, which knows no NAME_FILE.
+    mutating func foreignSecret(_ name: String) throws(ConfigurationError) -> Found? { try resolved(variable(name)) }
 
     mutating func entry(_ path: [String], isSecret: Bool = false, isList: Bool = false) -> Found? {
         guard let file else { return nil }
@@ -73,11 +84,29 @@ struct ConfigurationValues {
     /// A secret from the key at `path` or from the file that the same key with `File` behind it names.
     mutating func secretEntry(_ path: [String]) throws(ConfigurationError) -> Found? {
         guard let last = path.last else { return nil }
-        return try secret(
-            entry(path, isSecret: true), fileName: entry(path.dropLast() + [last + "File"]))
+        return try resolved(
+            secretText(entry(path, isSecret: true), fileName: entry(path.dropLast() + [last + "File"])))
     }
 
-    private func secret(_ value: Found?, fileName: Found?) throws(ConfigurationError) -> Found? {
+    /// The secret that `found` holds or refers to.
+    private mutating func resolved(_ found: Found?) throws(ConfigurationError) -> Found? {
+        guard var found, let reference = try SecretReferences.reference(found) else { return found }
+        summary.add(found.name, nil, from: "\(reference)")
+        guard let secret = secrets[reference] else {
+            throw ConfigurationError(
+                found.name, "the secret that it refers to was not fetched", hint: "run again with access to AWS")
+        }
+        let text = withoutFinalNewlines(secret.withRevealed { $0 })
+        guard !text.isEmpty, !text.utf8.contains(0) else {
+            throw ConfigurationError(
+                found.name, "the secret that it refers to is empty or no text", hint: "put the secret into it")
+        }
+        found.values = [text]
+        return found
+    }
+
+    /// What stands in a setting or in the file that it names.
+    func secretText(_ value: Found?, fileName: Found?) throws(ConfigurationError) -> Found? {
         guard let fileName else { return value }
         if let value {
             throw ConfigurationError(
@@ -91,15 +120,14 @@ struct ConfigurationValues {
                 fileName.name, "the file \(shown(fileName.text)) cannot be read: \(error)",
                 hint: "check that it is mounted and that this user may read it")
         }
-        guard bytes.count <= Self.largestSecret, var text = String(validating: bytes, as: UTF8.self),
+        guard bytes.count <= Self.largestSecret, let whole = String(validating: bytes, as: UTF8.self),
             !bytes.contains(0)
         else {
             throw ConfigurationError(
                 fileName.name, "the file holds no text of up to \(Self.largestSecret) bytes",
                 hint: "put the secret into it and nothing else")
         }
-        // Editors and `echo` end a file with a newline that is no part of the secret.
-        while text.last?.isNewline == true { text.removeLast() }
+        let text = withoutFinalNewlines(whole)
         guard !text.isEmpty else {
             throw ConfigurationError(fileName.name, "the file is empty", hint: "put the secret into it")
         }
@@ -145,12 +173,21 @@ struct ConfigurationValues {
 
 /// Which variables hold secrets.
 enum SecretVariables {
-    static let names: Set<String> = ["POSTGRES_PASSWORD", "POSTGRES_URL", "PGPASSWORD", "BACKUP_SIGNING_KEY"]
+    static let names: Set<String> = Set(
+        ["POSTGRES_PASSWORD", "POSTGRES_URL", "PGPASSWORD"] + Setting.allCases.filter(\.isSecret).map(\.variable)
+            + VariableNames.secretAWS)
     static let destinationPrefix = "BACKUP_DESTINATION_"
 
     static func contains(_ name: String) -> Bool {
         names.contains(name) || (name.hasPrefix(destinationPrefix) && !name.hasSuffix("_FILE"))
     }
+}
+
+/// Editors and `echo` end a file with a newline that is no part of the secret.
+func withoutFinalNewlines(_ text: String) -> String {
+    var text = text
+    while text.last?.isNewline == true { text.removeLast() }
+    return text
 }
 
 /// `text` without blanks at its ends.

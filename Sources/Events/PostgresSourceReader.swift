@@ -53,7 +53,7 @@ struct PostgresSourceReader {
                 if let found = values.variable(name) { claims[keyPath: part].append((found.text, name)) }
             }
         }
-        for found in [try values.secretVariable("POSTGRES_PASSWORD"), values.variable("PGPASSWORD")] {
+        for found in [try values.secretVariable("POSTGRES_PASSWORD"), try values.foreignSecret("PGPASSWORD")] {
             if let found { claims.password.append((found.text, found.name)) }
         }
         for (parameter, found) in parameters(&values) {

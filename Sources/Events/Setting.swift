@@ -1,74 +1,112 @@
+import Core
+
 /// A setting of a target, as an environment variable and as a key of the file. The source has its own
 /// (``PostgresSourceReader``).
 enum Setting: CaseIterable {
-    case store, recipients, identities, compression, compressionLevel, parallelJobs, retentionDays
+    case store, recipients, optionalRecipients, kmsKeyID, identities
+    case compression, compressionLevel, parallelJobs, retentionDays, segmentSize
     case metricsDirectory, metricsPrefix, stallTimeout, rateLimit, lockLease, signingKey, trustedSigners
-    case allowUnverifiedTLS
+    case allowUnverifiedTLS, allowHTTPStore
+    case bucket, prefix, endpoint, region, addressing, encryption, encryptionKey
+    case objectLock, legalHold, thawDays, multipartThreshold, pieceSize, accessLogBucket, noncurrentDays
+    case storageClass, hourlyClass, dailyClass, weeklyClass, monthlyClass, annualClass, manualClass, safetyClass
+    case secondaryStore, secondaryEndpoint, secondaryRegion, secondaryAddressing, secondaryEncryption
+    case secondaryEncryptionKey, secondaryProfile, secondaryAccessKeyID, secondarySecretAccessKey
 
-    var variable: String {
+    var variable: String { names.variable }
+    var key: String { names.key }
+
+    var isSecret: Bool {
         switch self {
-        case .store: "BACKUP_STORE"
-        case .recipients: "BACKUP_RECIPIENTS"
-        case .identities: "BACKUP_IDENTITIES"
-        case .compression: "BACKUP_COMPRESSION"
-        case .compressionLevel: "BACKUP_COMPRESSION_LEVEL"
-        case .parallelJobs: "BACKUP_PARALLEL_JOBS"
-        case .retentionDays: "BACKUP_RETENTION_DAYS"
-        case .metricsDirectory: "METRICS_DIR"
-        case .metricsPrefix: "METRICS_PREFIX"
-        case .stallTimeout: "BACKUP_STALL_TIMEOUT"
-        case .rateLimit: "BACKUP_RATE_LIMIT"
-        case .lockLease: "BACKUP_LOCK_LEASE"
-        case .signingKey: "BACKUP_SIGNING_KEY"
-        case .trustedSigners: "BACKUP_TRUSTED_SIGNERS"
-        case .allowUnverifiedTLS: "BACKUP_ALLOW_UNVERIFIED_TLS"
+        case .signingKey, .secondaryAccessKeyID, .secondarySecretAccessKey: true
+        default: false
         }
     }
-
-    var key: String {
-        switch self {
-        case .store: "store"
-        case .recipients: "recipients"
-        case .identities: "identities"
-        case .compression: "compression"
-        case .compressionLevel: "compressionLevel"
-        case .parallelJobs: "parallelJobs"
-        case .retentionDays: "retentionDays"
-        case .metricsDirectory: "metricsDirectory"
-        case .metricsPrefix: "metricsPrefix"
-        case .stallTimeout: "stallTimeout"
-        case .rateLimit: "rateLimit"
-        case .lockLease: "lockLease"
-        case .signingKey: "signingKey"
-        case .trustedSigners: "trustedSigners"
-        case .allowUnverifiedTLS: "allowUnverifiedTLS"
-        }
-    }
-
-    var isSecret: Bool { self == .signingKey }
 
     /// A list in the file; separated by commas in the environment.
     var isList: Bool {
         switch self {
-        case .recipients, .identities, .trustedSigners: true
+        case .recipients, .optionalRecipients, .identities, .trustedSigners: true
         default: false
+        }
+    }
+
+    /// The class that bodies of one tier lie in.
+    static func storageClass(of tier: Tier) -> Setting {
+        switch tier {
+        case .hourly: .hourlyClass
+        case .daily: .dailyClass
+        case .weekly: .weeklyClass
+        case .monthly: .monthlyClass
+        case .annual: .annualClass
+        case .manual: .manualClass
+        case .safety: .safetyClass
+        }
+    }
+
+    private var names: (variable: String, key: String) {
+        switch self {
+        case .store: ("BACKUP_STORE", "store")
+        case .recipients: ("BACKUP_RECIPIENTS", "recipients")
+        case .optionalRecipients: ("BACKUP_OPTIONAL_RECIPIENTS", "optionalRecipients")
+        case .kmsKeyID: ("BACKUP_KMS_KEY_ID", "kmsKeyId")
+        case .identities: ("BACKUP_IDENTITIES", "identities")
+        case .compression: ("BACKUP_COMPRESSION", "compression")
+        case .compressionLevel: ("BACKUP_COMPRESSION_LEVEL", "compressionLevel")
+        case .parallelJobs: ("BACKUP_PARALLEL_JOBS", "parallelJobs")
+        case .retentionDays: ("BACKUP_RETENTION_DAYS", "retentionDays")
+        case .segmentSize: ("BACKUP_SEGMENT_SIZE", "segmentSize")
+        case .metricsDirectory: ("METRICS_DIR", "metricsDirectory")
+        case .metricsPrefix: ("METRICS_PREFIX", "metricsPrefix")
+        case .stallTimeout: ("BACKUP_STALL_TIMEOUT", "stallTimeout")
+        case .rateLimit: ("BACKUP_RATE_LIMIT", "rateLimit")
+        case .lockLease: ("BACKUP_LOCK_LEASE", "lockLease")
+        case .signingKey: ("BACKUP_SIGNING_KEY", "signingKey")
+        case .trustedSigners: ("BACKUP_TRUSTED_SIGNERS", "trustedSigners")
+        case .allowUnverifiedTLS: ("BACKUP_ALLOW_UNVERIFIED_TLS", "allowUnverifiedTLS")
+        case .allowHTTPStore: ("BACKUP_ALLOW_HTTP_STORE", "allowHTTPStore")
+        case .bucket: ("S3_BUCKET", "s3Bucket")
+        case .prefix: ("S3_PREFIX", "s3Prefix")
+        case .endpoint: ("S3_ENDPOINT", "s3Endpoint")
+        case .region: ("S3_REGION", "s3Region")
+        case .addressing: ("S3_ADDRESSING", "s3Addressing")
+        case .encryption: ("S3_SSE", "s3SSE")
+        case .encryptionKey: ("S3_SSE_KMS_KEY_ID", "s3SSEKMSKeyId")
+        case .objectLock: ("S3_OBJECT_LOCK", "s3ObjectLock")
+        case .legalHold: ("S3_LEGAL_HOLD", "s3LegalHold")
+        case .thawDays: ("S3_THAW_DAYS", "s3ThawDays")
+        case .multipartThreshold: ("S3_MULTIPART_THRESHOLD", "s3MultipartThreshold")
+        case .pieceSize: ("S3_PIECE_SIZE", "s3PieceSize")
+        case .accessLogBucket: ("S3_ACCESS_LOG_BUCKET", "s3AccessLogBucket")
+        case .noncurrentDays: ("S3_NONCURRENT_DAYS", "s3NoncurrentDays")
+        case .storageClass: ("S3_STORAGE_CLASS", "s3StorageClass")
+        case .hourlyClass: ("S3_STORAGE_CLASS_HOURLY", "s3StorageClassHourly")
+        case .dailyClass: ("S3_STORAGE_CLASS_DAILY", "s3StorageClassDaily")
+        case .weeklyClass: ("S3_STORAGE_CLASS_WEEKLY", "s3StorageClassWeekly")
+        case .monthlyClass: ("S3_STORAGE_CLASS_MONTHLY", "s3StorageClassMonthly")
+        case .annualClass: ("S3_STORAGE_CLASS_ANNUAL", "s3StorageClassAnnual")
+        case .manualClass: ("S3_STORAGE_CLASS_MANUAL", "s3StorageClassManual")
+        case .safetyClass: ("S3_STORAGE_CLASS_SAFETY", "s3StorageClassSafety")
+        case .secondaryStore: ("BACKUP_SECONDARY_STORE", "secondaryStore")
+        case .secondaryEndpoint: ("BACKUP_SECONDARY_ENDPOINT", "secondaryEndpoint")
+        case .secondaryRegion: ("BACKUP_SECONDARY_REGION", "secondaryRegion")
+        case .secondaryAddressing: ("BACKUP_SECONDARY_ADDRESSING", "secondaryAddressing")
+        case .secondaryEncryption: ("BACKUP_SECONDARY_SSE", "secondarySSE")
+        case .secondaryEncryptionKey: ("BACKUP_SECONDARY_SSE_KMS_KEY_ID", "secondarySSEKMSKeyId")
+        case .secondaryProfile: ("BACKUP_SECONDARY_PROFILE", "secondaryProfile")
+        case .secondaryAccessKeyID: ("BACKUP_SECONDARY_ACCESS_KEY_ID", "secondaryAccessKeyId")
+        case .secondarySecretAccessKey: ("BACKUP_SECONDARY_SECRET_ACCESS_KEY", "secondarySecretAccessKey")
         }
     }
 }
 
 /// Names that mean something to the design and nothing to this version. Passing them over would let somebody believe
-/// that a second copy is made, or that an alert will come.
+/// that an alert will come, or that a key opens what it does not.
 enum NotInThisVersion {
     static let variables: [String: String] = {
         var reasons: [String: String] = [:]
         let groups: [(String, [String])] = [
-            ("only file:// stores are in this version", ["S3_BUCKET", "S3_PREFIX", "S3_ENDPOINT"]),
-            ("only file:// stores are in this version", ["S3_MULTIPART_THRESHOLD"]),
-            ("a second copy is not in this version", ["BACKUP_SECONDARY_STORE"]),
-            (
-                "only aes: and rsa: keys are in this version, in BACKUP_RECIPIENTS",
-                ["BACKUP_KMS_KEY_ID", "BACKUP_GPG_KEY_ID"]
-            ),
+            ("only aes:, rsa: and kms: keys are in this version, in BACKUP_RECIPIENTS", ["BACKUP_GPG_KEY_ID"]),
             (
                 "reports go to METRICS_DIR and standard output in this version",
                 [
@@ -92,9 +130,7 @@ enum NotInThisVersion {
 
     /// Keys of the file, of the same kinds.
     static let keys: [String: String] = [
-        "secondaryStore": "a second copy is not in this version",
-        "kmsKeyId": "only aes: and rsa: keys are in this version, in recipients",
-        "gpgKeyId": "only aes: and rsa: keys are in this version, in recipients",
+        "gpgKeyId": "only aes:, rsa: and kms: keys are in this version, in recipients",
         "metricsPushgatewayURL": "reports go to metricsDirectory and standard output in this version",
         "alertWebhookURL": "reports go to metricsDirectory and standard output in this version",
         "slackWebhookURL": "reports go to metricsDirectory and standard output in this version",
@@ -102,5 +138,5 @@ enum NotInThisVersion {
     ]
 
     static let engines = ["mysql", "mongodb", "files"]
-    static let keySchemes = ["kms", "pkcs11", "gpg"]
+    static let keySchemes = ["pkcs11", "gpg"]
 }

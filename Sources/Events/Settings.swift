@@ -26,11 +26,18 @@ package struct TargetSettings: Equatable, Sendable {
     package var name: String
     package var source: SourceSettings
     package var store: StoreLocation
+    /// Where every set is copied to once it is committed.
+    package var secondary: SecondarySettings?
+    package var keeping: KeepingSettings
+    /// Stores across a network may be reached without TLS: `BACKUP_ALLOW_HTTP_STORE`.
+    package var allowsHTTPStore: Bool
     /// What stands before the target's keys in the store, without slashes at its ends; empty for the environment's
     /// one target.
     package var keyPrefix: String
     /// Never empty: there is no backup in clear.
     package var recipients: [KeySpecification]
+    /// Keys that open a backup too, unless they could not be reached when it was made.
+    package var optionalRecipients: [KeySpecification]
     /// What verify and restore open with.
     package var identities: [KeySpecification]
     package var compression: Compression
@@ -54,6 +61,19 @@ package struct TargetSettings: Equatable, Sendable {
     package var destinations: [String: PostgresSettings]
     /// Checks that were switched off by name and would have failed; each manifest records them.
     package var exceptions: [String]
+
+    /// Everything of it that lies in S3.
+    package var buckets: [BucketSettings] { [store.bucket, secondary?.store.bucket].compactMap { $0 } }
+
+    /// Every key that its sets are sealed for or opened with, once each.
+    package var keys: [KeySpecification] {
+        (recipients + optionalRecipients + identities).reduce(into: []) { keys, key in
+            if !keys.contains(key) { keys.append(key) }
+        }
+    }
+
+    /// The names of its keys in KMS.
+    package var kmsKeys: [String] { keys.compactMap { if case .kms(let key) = $0 { key } else { nil } } }
 }
 
 package enum SourceSettings: Equatable, Sendable {
@@ -93,34 +113,20 @@ package struct PostgresSettings: Equatable, Sendable {
     }
 }
 
-package enum StoreLocation: Hashable, Sendable, CustomStringConvertible {
-    /// An absolute path without a slash at its end.
-    case directory(path: String)
-
-    package var description: String {
-        switch self {
-        case .directory(let path): "file://\(path)"
-        }
-    }
-}
-
 /// A key that is named in the configuration and read elsewhere.
 package enum KeySpecification: Hashable, Sendable, CustomStringConvertible {
     /// A file with 32 bytes as hexadecimal or base64.
     case aes(path: String)
     /// A PEM file: public key or certificate for a recipient, private key for an identity.
     case rsa(path: String)
-
-    package var path: String {
-        switch self {
-        case .aes(let path), .rsa(let path): path
-        }
-    }
+    /// In AWS KMS: the ARN of a key or an alias, or a key's id or an alias' name in the configured region.
+    case kms(key: String)
 
     package var description: String {
         switch self {
         case .aes(let path): "aes:\(path)"
         case .rsa(let path): "rsa:\(path)"
+        case .kms(let key): "kms:\(key)"
         }
     }
 }

@@ -6,6 +6,14 @@ struct TargetReader {
     let name: String
     /// From the file, where its own keys count before the defaults.
     let isOfFile: Bool
+    /// What the stores are excused from, by the switch's name.
+    var exceptions: Set<String> = []
+
+    init(values: ConfigurationValues, name: String, isOfFile: Bool) {
+        self.values = values
+        self.name = name
+        self.isOfFile = isOfFile
+    }
 
     /// The first steps of keys that mean something to every target.
     private static let reservedSteps: Set<String> = Set(
@@ -14,15 +22,15 @@ struct TargetReader {
     mutating func target(
         source: SourceSettings, keyPrefix: String, destinations: [String: PostgresSettings]
     ) throws(ConfigurationError) -> TargetSettings {
-        let recipients = try keys(.recipients) ?? []
-        guard !recipients.isEmpty else {
-            throw ConfigurationError(
-                Setting.recipients.variable, "nobody could open a backup: there are no recipients for \(name)",
-                hint: "set it to aes:FILE or rsa:PUBLIC.pem, several with commas between; nothing is stored in clear")
-        }
+        let keys = try keys()
+        let store = try store()
+        let secondary = try secondary()
+        let keeping = try keeping(store, secondary)
+        try refuseIdle(store, secondary)
         return TargetSettings(
-            name: name, source: source, store: try store(), keyPrefix: keyPrefix, recipients: recipients,
-            identities: try keys(.identities) ?? recipients, compression: try compression(),
+            name: name, source: source, store: store, secondary: secondary, keeping: keeping,
+            allowsHTTPStore: try flag(.allowHTTPStore), keyPrefix: keyPrefix, recipients: keys.recipients,
+            optionalRecipients: keys.optional, identities: keys.identities, compression: try compression(),
             parallelJobs: try number(.parallelJobs, in: 1...64) ?? defaulted(.parallelJobs, 2),
             retentionDays: try number(.retentionDays, in: 1...36_500),
             metricsDirectory: try metricsDirectory(), metricsPrefix: try metricsPrefix(),
@@ -30,7 +38,7 @@ struct TargetReader {
             rateLimit: try number(.rateLimit, in: 1...(1 << 53)).map { Int64($0) },
             lockLease: try number(.lockLease, in: 1...3600) ?? defaulted(.lockLease, 60),
             signingKey: try signingKey(), trustedSigners: try trustedSigners(), destinations: destinations,
-            exceptions: exceptions(of: source))
+            exceptions: exceptions(of: source) + exceptions.sorted())
     }
 
     private func exceptions(of source: SourceSettings) -> [String] {
@@ -39,7 +47,7 @@ struct TargetReader {
         }
     }
 
-    private mutating func find(_ setting: Setting) throws(ConfigurationError) -> ConfigurationValues.Found? {
+    mutating func find(_ setting: Setting) throws(ConfigurationError) -> ConfigurationValues.Found? {
         try values.find(setting, target: isOfFile ? name : nil)
     }
 
@@ -50,7 +58,24 @@ struct TargetReader {
         return try ConfigurationReader.flag(found)
     }
 
-    private mutating func number(
+    mutating func flag(_ setting: Setting) throws(ConfigurationError) -> Bool {
+        guard let found = try find(setting) else { return false }
+        return try ConfigurationReader.flag(found)
+    }
+
+    /// One word out of a list; `nil` where there is none.
+    mutating func word<Word: RawRepresentable<String> & CaseIterable>(
+        _ setting: Setting, of type: Word.Type, _ what: String
+    ) throws(ConfigurationError) -> Word? {
+        guard let found = try find(setting) else { return nil }
+        guard let word = Word(rawValue: found.text) else {
+            throw ConfigurationError(
+                found.name, "no such \(what) is known", hint: "write \(choices(Word.allCases.map(\.rawValue)))")
+        }
+        return word
+    }
+
+    mutating func number(
         _ setting: Setting, in range: ClosedRange<Int>
     ) throws(ConfigurationError) -> Int? {
         guard let found = try find(setting) else { return nil }
@@ -62,39 +87,9 @@ struct TargetReader {
         return value
     }
 
-    private mutating func defaulted(_ setting: Setting, _ value: Int) -> Int {
+    mutating func defaulted(_ setting: Setting, _ value: Int) -> Int {
         values.noteDefault(setting, String(value))
         return value
-    }
-
-    // MARK: Store
-
-    private mutating func store() throws(ConfigurationError) -> StoreLocation {
-        guard let found = try find(.store) else {
-            throw ConfigurationError(
-                Setting.store.variable, "it is missing, so \(name) has nowhere to go",
-                hint: "set it to a directory: file:///srv/backups")
-        }
-        let hint = "a directory by its absolute path: file:///srv/backups"
-        guard found.text.hasPrefix("file://") else {
-            let isLater = found.text.hasPrefix("s3://")
-            throw ConfigurationError(
-                found.name, isLater ? "s3:// stores are not in this version yet" : "no such kind of store is known",
-                hint: hint)
-        }
-        let path: String
-        do {
-            path = try ConnectionString.decoded(found.text.dropFirst("file://".count))
-        } catch {
-            throw ConfigurationError(found.name, error.cause, hint: hint)
-        }
-        let steps = path.split(separator: "/").map(String.init)
-        guard path.hasPrefix("/"), !steps.isEmpty, !steps.contains(".."), !steps.contains("."),
-            !hasControlCharacter(path)
-        else {
-            throw ConfigurationError(found.name, "it is not a directory's absolute path", hint: hint)
-        }
-        return .directory(path: "/" + steps.joined(separator: "/"))
     }
 
     static func keyPrefix(_ found: ConfigurationValues.Found) throws(ConfigurationError) -> String {
@@ -111,39 +106,7 @@ struct TargetReader {
         return found.text
     }
 
-    // MARK: Keys
-
-    private mutating func keys(_ setting: Setting) throws(ConfigurationError) -> [KeySpecification]? {
-        guard let found = try find(setting) else { return nil }
-        var keys: [KeySpecification] = []
-        for text in found.values {
-            let key = try Self.key(text, found.name)
-            if let same = keys.first(where: { $0.keyName == key.keyName }) {
-                throw ConfigurationError(
-                    found.name, "two of its keys have the name \(shown(same.keyName))",
-                    hint: "a key is known by its file's name without the ending; name each once, and differently")
-            }
-            keys.append(key)
-        }
-        return keys
-    }
-
-    private static func key(_ text: String, _ name: String) throws(ConfigurationError) -> KeySpecification {
-        let pieces = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-        let scheme = String(pieces[0])
-        let hint = "aes:FILE or rsa:FILE.pem, several with commas between"
-        guard pieces.count == 2, ["aes", "rsa"].contains(scheme) else {
-            let isLater = NotInThisVersion.keySchemes.contains(scheme)
-            throw ConfigurationError(
-                name, isLater ? "\(scheme): keys are not in this version yet" : "a key in it is of no known kind",
-                hint: hint)
-        }
-        let path = String(pieces[1])
-        guard !path.isEmpty, !path.hasSuffix("/"), !hasControlCharacter(path) else {
-            throw ConfigurationError(name, "a key in it names no file", hint: hint)
-        }
-        return scheme == "aes" ? .aes(path: path) : .rsa(path: path)
-    }
+    // MARK: Signatures
 
     private mutating func signingKey() throws(ConfigurationError) -> Secret? {
         guard let found = try find(.signingKey) else { return nil }
@@ -226,17 +189,5 @@ struct TargetReader {
                 hint: "up to 64 letters, digits and '_', the first not a digit")
         }
         return found.text
-    }
-}
-
-extension KeySpecification {
-    /// What kind of key it is and the name that its file gives it: two of the same would be taken for each other.
-    fileprivate var keyName: String {
-        let file = path.split(separator: "/").last ?? ""
-        let base = file.lastIndex(of: ".").map { file[..<$0] } ?? file
-        switch self {
-        case .aes: return "aes:\(base)"
-        case .rsa: return "rsa:\(base)"
-        }
     }
 }

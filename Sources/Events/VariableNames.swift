@@ -9,7 +9,26 @@ enum VariableNames {
                 "LIFEBOAT_RUN_ID", "DRY_RUN", "DEBUG",
             ])
 
-    private static let families = ["BACKUP_", "POSTGRES_", "METRICS_", "LIFEBOAT_"]
+    private static let families = ["BACKUP_", "POSTGRES_", "METRICS_", "LIFEBOAT_", "S3_"]
+    /// Families of which every member means something.
+    private static let wholeFamilies = ["S3_STORAGE_CLASS_", "BACKUP_SECONDARY_"]
+    /// Letters of the longest name that is too short to be taken for a slip of another's: `S3_SSL` may be anything.
+    private static let shortest = 8
+
+    /// AWS' own variables that are read, as its SDKs read them. All others that begin so are let be.
+    static let aws: [String] = [
+        "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN", "AWS_ROLE_ARN", "AWS_ROLE_SESSION_NAME", "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_EC2_METADATA_DISABLED", "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL_STS",
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+        "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_CA_BUNDLE", "AWS_MAX_ATTEMPTS",
+    ]
+    static let secretAWS = [
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    ]
 
     /// Refuses variables that would be passed over although somebody expects something of them: those of later
     /// versions, those that would lead libpq elsewhere, and slips of the keyboard. Other programs' variables are let
@@ -30,8 +49,15 @@ enum VariableNames {
 
     private static func refuseMisspelt(_ name: String) throws(ConfigurationError) {
         guard families.contains(where: name.hasPrefix), !known.contains(name), !isOwnedElsewhere(name) else { return }
+        if let family = wholeFamilies.first(where: name.hasPrefix) {
+            let all = known.filter { $0.hasPrefix(family) }.sorted().map { $0.dropFirst(family.count) }
+            throw ConfigurationError(
+                shown(name), "it is no variable of this program",
+                hint: "after \(family) may stand \(choices(all.map(String.init)))")
+        }
         let letters = Array(name.utf8)
-        for other in known.sorted() where editDistance(letters, Array(other.utf8)) <= 2 {
+        for other in known.sorted()
+        where other.utf8.count > shortest && editDistance(letters, Array(other.utf8)) <= 2 {
             throw ConfigurationError(
                 shown(name), "it is no variable of this program, but nearly \(other)",
                 hint: "write \(other), or unset it")

@@ -58,11 +58,13 @@ package enum ManifestSeal {
                 key: key, problem: manifest.signature == nil ? "it is not signed" : "its signer is not trusted")
         }
         let isClosed = manifest.encryption.dataKeys.allSatisfy {
-            symmetricProviders.contains($0.providerID) && $0.ciphertext.count == symmetricWrapLength
+            symmetricProviders.contains($0.providerID)
+                && ($0.providerID == "aws-kms" || $0.ciphertext.count == symmetricWrapLength)
         }
         return isClosed ? .authenticated : .unauthenticated
     }
 
-    /// A data key of 32 bytes under AES-GCM with its tag. An RSA wrap is never shorter than 256 bytes.
+    /// A data key of 32 bytes under AES-GCM with its tag. An RSA wrap, which raw keys have the same provider for, is
+    /// never shorter than 256 bytes. What KMS has wrapped has no fixed length, and only KMS opens it.
     private static let symmetricWrapLength = 48
 }

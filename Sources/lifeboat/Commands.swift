@@ -8,6 +8,8 @@ enum Invocation: Sendable {
     /// A subcommand: the same fields an event would have.
     case fields([String: JSON])
     case checkConfiguration
+    /// Makes a bucket what the settings ask, or only looks.
+    case provision(check: Bool, store: StoreChoice, target: String?)
     case encrypt(file: String, output: String?)
     case decrypt(file: String, output: String?)
 }
@@ -28,7 +30,7 @@ struct Lifeboat: LifeboatCommand {
         version: programVersion,
         subcommands: [
             BackupCommand.self, VerifyCommand.self, RestoreCommand.self, ListCommand.self, ConfigCommand.self,
-            EncryptCommand.self, DecryptCommand.self,
+            ProvisionCommand.self, EncryptCommand.self, DecryptCommand.self,
         ])
 
     @Option(name: .long, help: ArgumentHelp("A file that holds the event.", valueName: "file"))
@@ -59,6 +61,20 @@ struct CommonOptions: ParsableArguments {
     }
 }
 
+/// What jobs that read a set can say.
+struct ReadingOptions: ParsableArguments {
+    @Option(name: .long, help: "primary or secondary: which copy to read; verify also takes both.")
+    var store: String?
+
+    @Option(
+        name: .long, help: "Seconds to wait for an archived set; without it a thaw is asked for and the run ends.")
+    var waitForThaw: Int?
+
+    var fields: [String: JSON?] {
+        ["store": store.map { .string($0) }, "waitForThaw": waitForThaw.map { .exact(Int64($0)) }]
+    }
+}
+
 struct BackupCommand: LifeboatCommand {
     static let configuration = CommandConfiguration(commandName: "backup", abstract: "Make a backup set.")
 
@@ -80,11 +96,14 @@ struct VerifyCommand: LifeboatCommand {
     @Flag(name: .long, help: "Also compute the contents again from the dump's rows and compare them.")
     var contents = false
 
+    @OptionGroup var reading: ReadingOptions
     @OptionGroup var common: CommonOptions
 
     var invocation: Invocation {
         common.fields(
-            "verify", ["backupKey": key.map { .string($0) }, "recomputeContents": contents ? .bool(true) : nil])
+            "verify",
+            ["backupKey": key.map { .string($0) }, "recomputeContents": contents ? .bool(true) : nil]
+                .merging(reading.fields) { $1 })
     }
 }
 
@@ -123,6 +142,7 @@ struct RestoreCommand: LifeboatCommand {
     @Flag(name: .long, help: "I accept that slots and subscriptions of the replaced database are lost.")
     var acknowledgeBoundObjects = false
 
+    @OptionGroup var reading: ReadingOptions
     @OptionGroup var common: CommonOptions
 
     var invocation: Invocation {
@@ -136,7 +156,7 @@ struct RestoreCommand: LifeboatCommand {
                 "restoreRoles": restoreRoles.map { .string($0) },
                 "acknowledgeDisk": acknowledgeDisk ? .bool(true) : nil,
                 "acknowledgeBoundObjects": acknowledgeBoundObjects ? .bool(true) : nil,
-            ])
+            ].merging(reading.fields) { $1 })
     }
 }
 
@@ -149,10 +169,18 @@ struct ListCommand: LifeboatCommand {
     @Option(name: .long, help: "At most so many.")
     var limit: Int?
 
+    @Option(name: .long, help: "primary or secondary: which store to list.")
+    var store: String?
+
     @OptionGroup var common: CommonOptions
 
     var invocation: Invocation {
-        common.fields("list", ["tier": tier.map { .string($0) }, "limit": limit.map { .exact(Int64($0)) }])
+        common.fields(
+            "list",
+            [
+                "tier": tier.map { .string($0) }, "limit": limit.map { .exact(Int64($0)) },
+                "store": store.map { .string($0) },
+            ])
     }
 }
 
@@ -166,6 +194,33 @@ struct CheckCommand: LifeboatCommand {
         commandName: "check", abstract: "Check the configuration and print what is in force, secrets masked.")
 
     var invocation: Invocation { .checkConfiguration }
+}
+
+struct ProvisionCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "provision",
+        abstract:
+            "Make a bucket what the settings ask: private, versioned, encrypted, TLS only, with rules and locks.",
+        discussion: "Prints one line a finding. Exit code 13 where something falls short, with --check and without.")
+
+    @Flag(name: .long, help: "Look only, and change nothing.")
+    var check = false
+
+    @Option(name: .long, help: "primary or secondary: which store's bucket.")
+    var store = "primary"
+
+    @Option(name: .long, help: "The configured target; may be left out where there is one.")
+    var target: String?
+
+    func validate() throws {
+        guard StoreChoice(rawValue: store) ?? .both != .both else {
+            throw ValidationError("--store must be primary or secondary")
+        }
+    }
+
+    var invocation: Invocation {
+        .provision(check: check, store: StoreChoice(rawValue: store) ?? .primary, target: target)
+    }
 }
 
 struct EncryptCommand: LifeboatCommand {

@@ -1,47 +1,47 @@
 import Core
-import Crypto
 import Events
-import FileSystemStore
 import Glibc
-import LocalKeyring
 import Logging
-import MetricsReporter
 import Operations
 import PostgresEngine
-import ProgressReporter
-import RSAKeyring
 import Sets
 
 /// Puts the parts together: the only place that knows every one of them.
 enum Composition {
-    /// Bytes of the longest object of a directory store; a longer part goes on in further segments.
-    private static let largestObject: Int64 = 15 << 30
-
     static func workplace(
-        for target: TargetSettings, environment: [String: String], action: String, logger: Logger,
+        for target: TargetSettings, environment: [String: String], action: String, cloud: Cloud, logger: Logger,
         report: @escaping @Sendable (RunEvent) async -> Void
     ) throws -> Workplace {
-        let recipients = try target.recipients.map(recipient)
-        let identities = try target.identities.map(identity)
-        let store = try store(at: target.store)
+        let first = try store(at: .primary(of: target), of: target, cloud: cloud, logger: logger)
+        let second = try StorePlace.secondary(of: target).map {
+            try store(at: $0, of: target, cloud: cloud, logger: logger)
+        }
         let engine = engine(for: target.source, environment: environment)
         return Workplace(
             target: target.name,
-            store: PrefixedStore(store, prefix: target.keyPrefix),
+            store: PrefixedStore(first.store, prefix: target.keyPrefix),
+            secondary: second.map { PrefixedStore($0.store, prefix: target.keyPrefix) },
+            thawDays: target.keeping.thawDays,
             sweepUnfinishedWrites: { tier in
-                try await store.sweepTemporaryFiles(
-                    under: (target.keyPrefix.isEmpty ? "" : target.keyPrefix + "/") + tier.rawValue)
+                try await sweep(
+                    first, second, under: (target.keyPrefix.isEmpty ? "" : target.keyPrefix + "/") + tier.rawValue,
+                    logger: logger)
             },
             engine: engine,
             destination: { name in destination(name, of: target, environment: environment) },
             writer: SetWriterConfiguration(
-                target: target.name, engine: target.source.engine, recipients: recipients,
+                target: target.name, engine: target.source.engine,
+                recipients: try providers(target.recipients, cloud: cloud),
+                optionalRecipients: try providers(target.optionalRecipients, cloud: cloud),
                 signer: try target.signingKey.map(signer), compression: target.compression,
                 parallelJobs: target.parallelJobs, rateLimit: target.rateLimit,
-                dailyRetentionDays: target.retentionDays, random: systemRandom, clock: blockingClock),
+                dailyRetentionDays: target.retentionDays,
+                protection: SetProtection(lockMode: target.keeping.lock, legalHold: target.keeping.legalHold),
+                storageClasses: target.keeping.storageClasses, random: systemRandom, clock: blockingClock),
             reader: SetReaderConfiguration(
-                identities: identities, trustedSigners: target.trustedSigners.compactMap { bytes(hexText: $0) },
-                symmetricProviders: ["lifeboat"]),
+                identities: try providers(target.identities, cloud: cloud),
+                trustedSigners: target.trustedSigners.compactMap { bytes(hexText: $0) },
+                symmetricProviders: symmetricProviders),
             lease: LeaseConfiguration(
                 holder: "\(hostName()) pid \(getpid()) \(action)", seconds: target.lockLease, clock: SystemClock(),
                 elapsed: secondsSinceBoot, sleep: systemSleep, random: systemRandom),
@@ -52,21 +52,22 @@ enum Composition {
             logger: logger, report: report)
     }
 
-    private static func store(at location: StoreLocation) throws -> DirectoryStore {
-        switch location {
-        case .directory(let path): try DirectoryStore(root: path, largestObject: largestObject, random: systemRandom)
+    /// What waits in the second store can wait longer: a backup does not fail because that store is out of reach.
+    private static func sweep(
+        _ first: BuiltStore, _ second: BuiltStore?, under prefix: String, logger: Logger
+    ) async throws -> Int {
+        var count = try await first.sweep(prefix)
+        guard let second else { return count }
+        do {
+            count += try await second.sweep(prefix)
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch {
+            logger.warning(
+                "the second store was not swept of unfinished writes", metadata: ["why": "\(error)"])
         }
+        return count
     }
-
-    static func recipient(_ key: KeySpecification) throws -> any KeyProvider {
-        switch key {
-        case .aes(let path): try AESKeyProvider(path: path)
-        case .rsa(let path): try RSAKeyProvider(path: path)
-        }
-    }
-
-    /// The same file may serve as both; a public key among the identities opens nothing and says so when asked.
-    static func identity(_ key: KeySpecification) throws -> any KeyProvider { try recipient(key) }
 
     private static func engine(for source: SourceSettings, environment: [String: String]) -> any Engine {
         switch source {
@@ -98,19 +99,6 @@ enum Composition {
         PostgresEndpoint(
             host: settings.host, port: settings.port, database: settings.database, user: settings.user,
             password: settings.password, parameters: settings.parameters)
-    }
-
-    private static func signer(_ pem: Secret) throws -> Curve25519.Signing.PrivateKey {
-        try pem.withRevealed { text in
-            do {
-                return try Ed25519Key.privateKey(pem: text)
-            } catch {
-                throw JobFailure(
-                    .configuration, "read the signing key", object: "BACKUP_SIGNING_KEY",
-                    cause: "it is no Ed25519 private key in PEM form (PKCS #8)",
-                    hint: "make one with 'openssl genpkey -algorithm ed25519'")
-            }
-        }
     }
 
     private static func hostName() -> String {

@@ -8,9 +8,11 @@ struct FileJob {
     private static let suffix = ".encrypted"
 
     let settings: Settings
+    let cloud: Cloud
 
     func encrypt(_ file: String, to output: String?) async throws {
-        let recipients = try recipients()
+        let target = try onlyTarget()
+        let recipients = try Composition.providers(target.recipients + target.optionalRecipients, cloud: cloud)
         let output = output ?? file + Self.suffix
         let (plain, sealed) = try places(file, output)
         let count = try await FileEnvelope.encrypt(plain, as: sealed, for: recipients, random: systemRandom)
@@ -18,23 +20,11 @@ struct FileJob {
     }
 
     func decrypt(_ file: String, to output: String?) async throws {
-        let identities = try identities()
+        let identities = try Composition.providers(try onlyTarget().identities, cloud: cloud)
         let output = try output ?? plainName(file)
         let (sealed, plain) = try places(file, output)
         let bytes = try await FileEnvelope.decrypt(sealed, as: plain, with: identities)
         report("decrypt", output, "bytes", bytes)
-    }
-
-    // The keys are read in functions of their own: the optimiser of Swift 6.3.1 crashes where these loops stand in an
-    // asynchronous function ("While splitting coroutine").
-    @inline(never)
-    private func recipients() throws -> [any KeyProvider] {
-        try onlyTarget().recipients.map(Composition.recipient)
-    }
-
-    @inline(never)
-    private func identities() throws -> [any KeyProvider] {
-        try onlyTarget().identities.map(Composition.identity)
     }
 
     private func report(_ action: String, _ file: String, _ figure: String, _ value: Int64) {

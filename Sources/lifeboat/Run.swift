@@ -14,14 +14,26 @@ struct Run: Sendable {
     private let environment: [String: String]
     private let termination: Termination
     private let clock = SystemClock()
+    private let output: TextOutput
+    private let logger: Logger
+    private let cloud: Cloud
 
     init(_ invocation: Invocation, environment: [String: String], termination: Termination) {
         self.invocation = invocation
         self.environment = environment
         self.termination = termination
+        output = TextOutput(descriptor: STDERR_FILENO)
+        logger = Self.makeLogger(environment, clock, output)
+        cloud = Cloud(environment: environment, clock: clock, logger: logger)
     }
 
     func execute() async -> ExitCode {
+        let code = await outcome()
+        await cloud.shutdown()
+        return code
+    }
+
+    private func outcome() async -> ExitCode {
         do {
             return try await perform()
         } catch {
@@ -34,17 +46,24 @@ struct Run: Sendable {
     }
 
     private func perform() async throws -> ExitCode {
-        let (settings, summary) = try ConfigurationReader(environment: environment, readFile: readFile).read()
+        let configuration = ConfigurationReader(environment: environment, readFile: readFile)
+        let references = try configuration.secretReferences()
+        let secrets = try await terminable { try await cloud.secrets(references) }
+        let (settings, summary) = try configuration.read(secrets: secrets)
         switch invocation {
         case .checkConfiguration:
-            for line in summary.lines { Output.write(line) }
-            for target in settings.targets { try checkKeys(of: target) }
+            try ConfigurationCheck(settings: settings, summary: summary, cloud: cloud, logger: logger).run()
             return .done
+        case .provision(let check, let store, let target):
+            let provision = Provision(settings: settings, cloud: cloud, logger: logger)
+            return try await terminable { try await provision.run(check: check, store: store, target: target) }
         case .encrypt(let file, let output):
-            try await FileJob(settings: settings).encrypt(file, to: output)
+            let job = FileJob(settings: settings, cloud: cloud)
+            try await terminable { try await job.encrypt(file, to: output) }
             return .done
         case .decrypt(let file, let output):
-            try await FileJob(settings: settings).decrypt(file, to: output)
+            let job = FileJob(settings: settings, cloud: cloud)
+            try await terminable { try await job.decrypt(file, to: output) }
             return .done
         case .event(let file): return try await run(try job(file: file, settings), settings)
         case .fields(let fields):
@@ -53,12 +72,22 @@ struct Run: Sendable {
         }
     }
 
+    /// A signal that asks for the end cancels `body`.
+    private func terminable<Value: Sendable>(
+        _ body: @escaping @Sendable () async throws -> Value
+    ) async throws -> Value {
+        let task = Task { try await body() }
+        termination.onRequest { task.cancel() }
+        return try await task.value
+    }
+
     // MARK: The event
 
     private func reader(_ settings: Settings) -> EventReader {
         EventReader(
-            targets: settings.targets.map(\.name), runID: settings.runID, dryRun: settings.dryRun, clock: clock,
-            random: systemRandom)
+            targets: settings.targets.map(\.name),
+            copied: settings.targets.filter { $0.secondary != nil }.map(\.name), runID: settings.runID,
+            dryRun: settings.dryRun, clock: clock, random: systemRandom)
     }
 
     private func job(file: String?, _ settings: Settings) throws -> Job {
@@ -79,9 +108,7 @@ struct Run: Sendable {
                 .eventRefused, "find the target", object: job.target, cause: "it is not configured",
                 hint: "'lifeboat config check' lists the targets")
         }
-        let output = TextOutput(descriptor: STDERR_FILENO)
-        let logger = makeLogger(settings, output)
-        let reporters = try makeReporters(target, logger, output)
+        let reporters = try makeReporters(target)
         let identity = RunIdentity(
             action: job.action, target: target.name, tier: job.tier, requestID: job.requestID, started: clock.now())
         let report: @Sendable (RunEvent) async -> Void = { event in
@@ -94,7 +121,7 @@ struct Run: Sendable {
             }
         }
         await report(.started(identity))
-        let result = await perform(job, target, logger, report)
+        let result = await perform(job, target, report)
         var finished = identity
         finished.tier = result.tier ?? job.tier
         await report(.finished(finished, result.outcome(started: identity.started, finished: clock.now())))
@@ -103,21 +130,20 @@ struct Run: Sendable {
     }
 
     private func perform(
-        _ job: Job, _ target: TargetSettings, _ logger: Logger, _ report: @escaping @Sendable (RunEvent) async -> Void
+        _ job: Job, _ target: TargetSettings, _ report: @escaping @Sendable (RunEvent) async -> Void
     ) async -> JobResult {
-        let task = Task {
-            let workplace = try Composition.workplace(
-                for: target, environment: environment, action: job.action, logger: logger, report: report)
-            switch job {
-            case .backup(let job): return try await Backup(job, at: workplace).run()
-            case .verify(let job): return try await Verify(job, at: workplace).run()
-            case .restore(let job): return try await Restore(job, at: workplace).run()
-            case .list(let job): return try await List(job, at: workplace).run()
-            }
-        }
-        termination.onRequest { task.cancel() }
         do {
-            return try await task.value
+            return try await terminable {
+                let workplace = try Composition.workplace(
+                    for: target, environment: environment, action: job.action, cloud: cloud, logger: logger,
+                    report: report)
+                switch job {
+                case .backup(let job): return try await Backup(job, at: workplace).run()
+                case .verify(let job): return try await Verify(job, at: workplace).run()
+                case .restore(let job): return try await Restore(job, at: workplace).run()
+                case .list(let job): return try await List(job, at: workplace).run()
+                }
+            }
         } catch {
             var result = JobResult(
                 action: job.action, target: target.name, requestID: job.requestID, exitCode: code(of: error),
@@ -131,42 +157,40 @@ struct Run: Sendable {
         }
     }
 
-    /// A person at a terminal reads text; what collects a container's output reads JSON lines.
-    private func makeLogger(_ settings: Settings, _ output: TextOutput) -> Logger {
-        let level: Logger.Level = settings.debug ? .debug : .info
+    /// A person at a terminal reads text; what collects a container's output reads JSON lines. The level is known
+    /// before the settings are: reading them may need AWS, and that may have something to say.
+    private static func makeLogger(
+        _ environment: [String: String], _ clock: SystemClock, _ output: TextOutput
+    ) -> Logger {
+        let level: Logger.Level = ["1", "true"].contains(environment["DEBUG"]) ? .debug : .info
         return Logger(label: "lifeboat") { label in
             if isTerminal { return TextLogHandler(level: level, clock: clock, output: output) }
             return JSONLogHandler(label: label, level: level, clock: clock, output: output)
         }
     }
 
-    private func makeReporters(
-        _ target: TargetSettings, _ logger: Logger, _ output: TextOutput
-    ) throws -> [any Reporter] {
-        var reporters: [any Reporter] = [ProgressDisplay(isTerminal ? .terminal(output) : .log(logger))]
+    private func makeReporters(_ target: TargetSettings) throws -> [any Reporter] {
+        var reporters: [any Reporter] = [ProgressDisplay(Self.isTerminal ? .terminal(output) : .log(logger))]
         if let directory = target.metricsDirectory {
             reporters.append(try TextfileMetrics(directory: directory, prefix: target.metricsPrefix))
         }
         return reporters
     }
 
-    private var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+    private static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
     private var actionName: String {
         switch invocation {
         case .event: "unknown"
         case .fields(let fields): if case .string(let action)? = fields["action"] { action } else { "unknown" }
         case .checkConfiguration: "config check"
+        case .provision: "provision"
         case .encrypt: "encrypt"
         case .decrypt: "decrypt"
         }
     }
 
     private func finish(_ result: JobResult) { Output.write(result) }
-
-    private func checkKeys(of target: TargetSettings) throws {
-        for key in target.recipients + target.identities { _ = try Composition.recipient(key) }
-    }
 
     // MARK: Errors
 

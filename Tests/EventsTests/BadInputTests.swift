@@ -25,7 +25,7 @@ struct BadInputTests {
     /// Shows that the table is as long as was promised, and that no name stands twice.
     @Test func tableIsComplete() throws {
         let table = try BadInput.table(directory: Self.directory)
-        #expect(table.count >= 60)
+        #expect(table.count >= 240)
         #expect(Set(table.map(\.name)).count == table.count)
     }
 
@@ -45,10 +45,13 @@ struct BadInputTests {
         }
         environment["BACKUP_EVENT"] = input.event
         do {
-            let settings = try configuration(environment, files: files).settings
+            let configuration = configurationReader(environment, files: files)
+            _ = try configuration.secretReferences()
+            let settings = try configuration.read().settings
             let reader = EventReader(
-                targets: settings.targets.map(\.name), runID: settings.runID, dryRun: settings.dryRun,
-                clock: FixedClock(), random: countingBytes)
+                targets: settings.targets.map(\.name),
+                copied: settings.targets.filter { $0.secondary != nil }.map(\.name), runID: settings.runID,
+                dryRun: settings.dryRun, clock: FixedClock(), random: countingBytes)
             _ = try reader.job(from: EventSources(environment: environment))
             return nil
         } catch let error as any Failure {
@@ -74,10 +77,14 @@ struct NoSuchFile: Error, CustomStringConvertible {
 
 /// Reads a configuration whose files are in memory.
 func configuration(
-    _ environment: [String: String], files: [String: String] = [:]
+    _ environment: [String: String], files: [String: String] = [:], secrets: [SecretReference: Secret] = [:]
 ) throws(ConfigurationError) -> (settings: Settings, summary: ConfigurationSummary) {
-    try ConfigurationReader(environment: environment) { path in
+    try configurationReader(environment, files: files).read(secrets: secrets)
+}
+
+func configurationReader(_ environment: [String: String], files: [String: String]) -> ConfigurationReader {
+    ConfigurationReader(environment: environment) { path in
         guard let text = files[path] else { throw NoSuchFile() }
         return Array(text.utf8)
-    }.read()
+    }
 }

@@ -211,6 +211,7 @@ struct ConfigurationTests {
     @Test func documentationIsComplete() throws {
         let text = String(decoding: try Fixture.bytes("docs/configuration.md"), as: UTF8.self)
         for name in VariableNames.known { #expect(text.contains("`\(name)`"), "\(name) is not documented") }
+        for name in VariableNames.aws { #expect(text.contains("`\(name)`"), "\(name) is not documented") }
         for setting in Setting.allCases { #expect(text.contains("`\(setting.key)`"), "\(setting.key)") }
         for name in LibpqParameters.variables.keys { #expect(text.contains("`\(name)`"), "\(name)") }
     }
@@ -231,6 +232,10 @@ struct ConfigurationTests {
         #expect(settings.targets.map(\.name) == ["clinic", "lab"])
         #expect(settings.targets.map(\.keyPrefix) == ["clinic", "hospital/lab"])
         #expect(settings.targets.map(\.compression.level) == [1, 3])
+        let lab = try #require(settings.targets.last)
+        #expect(lab.store.description == "s3://clinic-backups/lifeboat" && lab.keeping.lock == .governance)
+        #expect(lab.secondary?.store.bucket?.region == "eu-west-1" && lab.store.bucket?.region == nil)
+        #expect(lab.recipients.count == 3 && lab.keeping.storageClasses == [.annual: .deepArchive])
         #expect(settings.targets.allSatisfy { $0.destinations["staging"]?.parameters["sslmode"] == "verify-full" })
     }
 }

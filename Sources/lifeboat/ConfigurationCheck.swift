@@ -1,0 +1,34 @@
+import AWS
+import Core
+import Events
+import Logging
+
+/// `lifeboat config check`: what is in force, and that what the settings name can be read. Sends nothing but for the
+/// secrets that lie in AWS.
+struct ConfigurationCheck {
+    let settings: Settings
+    let summary: ConfigurationSummary
+    let cloud: Cloud
+    let logger: Logger
+
+    func run() throws {
+        for line in summary.lines { Output.write(line) }
+        for target in settings.targets {
+            for place in [StorePlace.primary(of: target), StorePlace.secondary(of: target)].compactMap({ $0 }) {
+                guard let bucket = place.location.bucket else { continue }
+                _ = try Composition.store(at: place, of: target, cloud: cloud, logger: logger)
+                let endpoint = try Composition.endpoint(of: bucket, try cloud.account(place.access))
+                Output.write("\(target.name): \(place.location) is reached at \(description(endpoint))")
+            }
+            _ = try Composition.providers(target.keys, cloud: cloud)
+            for key in target.kmsKeys {
+                let endpoint = try Composition.endpoint(ofKMSKey: key, try cloud.account())
+                Output.write("\(target.name): kms:\(key) is reached at \(description(endpoint))")
+            }
+        }
+    }
+
+    private func description(_ endpoint: AWSEndpoint) -> String {
+        "\(endpoint.scheme)://\(endpoint.host), region \(endpoint.region)"
+    }
+}
