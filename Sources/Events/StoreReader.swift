@@ -230,11 +230,24 @@ extension TargetReader {
             }
             return .aes256
         case "aws:kms", nil:
-            if let key { return .kms(key: try Self.kmsKey(key.text, key.name)) }
+            if let key { return .kms(key: try Self.diskKey(key)) }
             return kind == nil ? nil : .kms(key: nil)
         default:
             throw ConfigurationError(
                 kind?.name ?? "", "no such encryption is known", hint: "write AES256 or aws:kms")
         }
+    }
+
+    /// A key that the store itself uses. Servers other than AWS name theirs as they like.
+    private static func diskKey(_ found: Found) throws(ConfigurationError) -> String {
+        if found.text.hasPrefix("arn:") || found.text.hasPrefix("alias/") {
+            return try kmsKey(found.text, found.name)
+        }
+        guard found.text.utf8.count <= 2048, found.text.utf8.allSatisfy({ (0x21..<0x7F).contains($0) }) else {
+            throw ConfigurationError(
+                found.name, "it is no key's name",
+                hint: "\(AWSNames.keyForm); or the name that the server knows it by")
+        }
+        return found.text
     }
 }

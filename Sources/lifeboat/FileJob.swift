@@ -1,6 +1,7 @@
 import Core
 import Events
 import FileSystemStore
+import Glibc
 import Sets
 
 /// `lifeboat encrypt` and `decrypt`: one file, beside it, all or nothing.
@@ -63,7 +64,10 @@ struct FileJob {
         let slash = path.lastIndex(of: "/")
         let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+        guard let resolved = realpath(directory, nil) else { throw FileProblem(path: directory, errno: errno) }
+        defer { free(resolved) }
         return StoredFile(
-            name: name, store: try DirectoryStore(root: directory, largestObject: .max, random: systemRandom))
+            name: name,
+            store: try DirectoryStore(root: String(cString: resolved), largestObject: .max, random: systemRandom))
     }
 }

@@ -88,6 +88,8 @@ struct StoreConfigurationTests {
         #expect(try only(["S3_SSE": "AES256"]).store.bucket?.encryption == .aes256)
         #expect(try only(["S3_SSE": "aws:kms"]).store.bucket?.encryption == .kms(key: nil))
         #expect(try only(["S3_SSE_KMS_KEY_ID": Self.arn]).store.bucket?.encryption == .kms(key: Self.arn))
+        // Ceph and others have names of their own for keys.
+        #expect(try only(["S3_SSE_KMS_KEY_ID": "clinic-key"]).store.bucket?.encryption == .kms(key: "clinic-key"))
     }
 
     /// Shows where no TLS is needed: on the machine itself; and that elsewhere the switch is recorded.

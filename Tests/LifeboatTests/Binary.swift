@@ -52,9 +52,9 @@ struct Binary {
         return access(folder + "/lifeboat", X_OK) == 0 ? folder + "/lifeboat" : ".build/debug/lifeboat"
     }
 
-    /// Runs it to its end. `during` is told its process id as soon as it runs.
+    /// Runs it to its end, in `directory`. `during` is told its process id as soon as it runs.
     static func run(
-        _ arguments: [String] = [], environment: [String: String], input: String = "",
+        _ arguments: [String] = [], environment: [String: String], input: String = "", in directory: String? = nil,
         during: (@Sendable (pid_t) async throws -> Void)? = nil
     ) async throws -> Ended {
         var all: [Environment.Key: String] = [:]
@@ -62,7 +62,8 @@ struct Binary {
             all[try #require(Environment.Key(rawValue: name))] = value
         }
         let result = try await Subprocess.run(
-            .path(FilePath(path)), arguments: Arguments(arguments), environment: .custom(all), input: .string(input),
+            .path(FilePath(path)), arguments: Arguments(arguments), environment: .custom(all),
+            workingDirectory: directory.map { FilePath($0) }, input: .string(input),
             output: .sequence, error: .sequence
         ) { execution in
             async let output = collect(execution.standardOutput)
