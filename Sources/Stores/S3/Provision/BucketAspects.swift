@@ -2,13 +2,14 @@ import AWS
 import Core
 
 /// What is looked at in a bucket, in the order in which it is made: the bucket before its settings, versioning before
-/// Object Lock.
+/// Object Lock, the policy before the block of public ones, for there are servers that then take policies of others
+/// for public.
 extension Provisioning {
     static let bucketSubject = "bucket"
 
     var aspects: [Aspect] {
         [
-            existence, publicAccess, versioning, objectLock, encryption, policy, lifecycle, accessLog,
+            existence, versioning, objectLock, encryption, policy, publicAccess, lifecycle, accessLog,
             multiFactorDelete,
             replication,
         ]
@@ -16,7 +17,7 @@ extension Provisioning {
 
     private var existence: Aspect {
         Aspect(subject: Self.bucketSubject, isAskedFor: true) {
-            let name = "s3://\(bucket.bucket)"
+            let name = "s3://\(bucket.name)"
             if try await bucket.exists() { return .ok("\(name) is there") }
             return .short("there is no \(name)") { try await bucket.create(objectLock: wish.objectLock) }
         }
@@ -26,18 +27,18 @@ extension Provisioning {
         let names = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
         let root = "PublicAccessBlockConfiguration"
         return Aspect(subject: "public access") {
-            let found = try await bucket.configuration("GetPublicAccessBlock", "publicAccessBlock", root: root)
+            let found = try await bucket.configuration("GetPublicAccessBlock", "publicAccessBlock")
             let open = names.filter { found?.text($0)?.lowercased() != "true" }
             if open.isEmpty { return .ok("blocked") }
             return .short("not blocked: \(open.joined(separator: ", "))") {
-                let body = XMLNode.root(root, names.map { XMLNode($0, "true") })
+                let body = XMLTree(root, names.map { XMLTree($0, "true") })
                 try await bucket.configure("PutPublicAccessBlock", "publicAccessBlock", body)
             }
         }
     }
 
-    private func versioningState() async throws -> XMLNode? {
-        try await bucket.configuration("GetBucketVersioning", "versioning", root: "VersioningConfiguration")
+    private func versioningState() async throws -> XMLTree? {
+        try await bucket.configuration("GetBucketVersioning", "versioning")
     }
 
     private var versioning: Aspect {
@@ -45,7 +46,7 @@ extension Provisioning {
             let status = try await versioningState()?.text("Status") ?? ""
             if status == "Enabled" { return .ok("enabled") }
             return .short(status.isEmpty ? "never enabled" : status.lowercased()) {
-                let body = XMLNode.root("VersioningConfiguration", [XMLNode("Status", "Enabled")])
+                let body = XMLTree("VersioningConfiguration", [XMLTree("Status", "Enabled")])
                 try await bucket.configure("PutBucketVersioning", "versioning", body)
             }
         }
@@ -54,9 +55,9 @@ extension Provisioning {
     private var objectLock: Aspect {
         let root = "ObjectLockConfiguration"
         return Aspect(subject: "Object Lock", isAskedFor: wish.objectLock) {
-            let found = try await lockState(root)
-            if let rule = found?.child("Rule") {
-                let mode = rule.text("DefaultRetention", "Mode")?.lowercased() ?? "some"
+            let found = try await lockState()
+            if let rule = found?.first("Rule") {
+                let mode = rule.text(at: "DefaultRetention", "Mode")?.lowercased() ?? "some"
                 return .short(
                     "the bucket locks every new object by itself (\(mode) mode): locks of runs and records among them",
                     hint: "take the default retention away; each set is locked for as long as it is to be kept")
@@ -65,15 +66,15 @@ extension Provisioning {
             guard wish.objectLock else { return .reported(isEnabled ? "enabled, not asked for" : "not asked for") }
             if isEnabled { return .ok("enabled, without a default retention") }
             return .short("not enabled") {
-                let body = XMLNode.root(root, [XMLNode("ObjectLockEnabled", "Enabled")])
+                let body = XMLTree(root, [XMLTree("ObjectLockEnabled", "Enabled")])
                 try await enableLock(body)
             }
         }
     }
 
-    private func lockState(_ root: String) async throws -> XMLNode? {
+    private func lockState() async throws -> XMLTree? {
         do {
-            return try await bucket.configuration("GetObjectLockConfiguration", "object-lock", root: root)
+            return try await bucket.configuration("GetObjectLockConfiguration", "object-lock")
         } catch let error as AWSError where error.code == "InvalidRequest" && error.status == 400 {
             // What some servers say of a bucket that was made without it.
             return nil
@@ -81,7 +82,7 @@ extension Provisioning {
     }
 
     /// An existing bucket gets Object Lock where the server allows it at all.
-    private func enableLock(_ body: XMLNode) async throws {
+    private func enableLock(_ body: XMLTree) async throws {
         do {
             try await bucket.configure("PutObjectLockConfiguration", "object-lock", body)
         } catch var error as AWSError where error.code == "InvalidBucketState" {
@@ -98,10 +99,12 @@ extension Provisioning {
             case .aes256: ("AES256", String?.none)
             case .kms(let keyID): ("aws:kms", keyID)
             }
-        return Aspect(subject: "default encryption", isAskedFor: wish.requiresEncryptedPuts) {
-            let found = try await bucket.configuration("GetBucketEncryption", "encryption", root: root)?.child("Rule")
-            let presentAlgorithm = found?.text("ApplyServerSideEncryptionByDefault", "SSEAlgorithm")
-            let presentKey = found?.text("ApplyServerSideEncryptionByDefault", "KMSMasterKeyID")
+        // Objects carry their own encryption where one is asked for, and others are refused: a server without a default
+        // lacks nothing.
+        return Aspect(subject: "default encryption") {
+            let found = try await bucket.configuration("GetBucketEncryption", "encryption")?.first("Rule")
+            let presentAlgorithm = found?.text(at: "ApplyServerSideEncryptionByDefault", "SSEAlgorithm")
+            let presentKey = found?.text(at: "ApplyServerSideEncryptionByDefault", "KMSMasterKeyID")
             let isKMS = algorithm == "aws:kms"
             let hasKey = keyID == nil || keyID == presentKey
             let hasBucketKey = !isKMS || found?.text("BucketKeyEnabled")?.lowercased() == "true"
@@ -115,11 +118,11 @@ extension Provisioning {
             let text = presentAlgorithm.map { "\($0)\(hasKey ? "" : " under another key")" } ?? "none"
             let isOnlyBucketKey = presentAlgorithm == algorithm && hasKey
             return .short(isOnlyBucketKey ? "aws:kms without a bucket key" : text) {
-                var rule = [XMLNode("SSEAlgorithm", algorithm)]
-                if let keyID { rule.append(XMLNode("KMSMasterKeyID", keyID)) }
-                var children = [XMLNode("ApplyServerSideEncryptionByDefault", rule)]
-                if isKMS { children.append(XMLNode("BucketKeyEnabled", "true")) }
-                let body = XMLNode.root(root, [XMLNode("Rule", children)])
+                var rule = [XMLTree("SSEAlgorithm", algorithm)]
+                if let keyID { rule.append(XMLTree("KMSMasterKeyID", keyID)) }
+                var children = [XMLTree("ApplyServerSideEncryptionByDefault", rule)]
+                if isKMS { children.append(XMLTree("BucketKeyEnabled", "true")) }
+                let body = XMLTree(root, [XMLTree("Rule", children)])
                 try await bucket.configure("PutBucketEncryption", "encryption", body)
             }
         }
@@ -129,7 +132,7 @@ extension Provisioning {
         let region = bucket.endpoint.region
         let partition = region.hasPrefix("cn-") ? "aws-cn" : region.hasPrefix("us-gov-") ? "aws-us-gov" : "aws"
         let isTLS = bucket.endpoint.scheme == "https"
-        let asked = BucketPolicy(bucket: bucket.bucket, partition: partition, overTLS: isTLS, wish: wish)
+        let asked = BucketPolicy(bucket: bucket.name, partition: partition, overTLS: isTLS, wish: wish)
         let open = isTLS ? "" : "this store is reached without TLS, so nothing forbids that"
         return Aspect(subject: "bucket policy", isAskedFor: true) {
             let found = try await bucket.answer("GetBucketPolicy", "policy")
@@ -146,7 +149,7 @@ extension Provisioning {
             }
             let missing = merged.missing.joined(separator: ", ")
             return .short(missing.isEmpty ? "statements of ours that are not asked for" : "lacks \(missing)") {
-                try await bucket.configure("PutBucketPolicy", "policy", merged.policy.canonicalText)
+                try await bucket.configure("PutBucketPolicy", "policy", merged.policy)
             }
         }
     }
@@ -155,7 +158,7 @@ extension Provisioning {
         let asked = LifecycleRules(prefix: settings.prefix, noncurrentDays: wish.noncurrentDays)
         return Aspect(subject: "lifecycle") {
             let found = try await bucket.configuration(
-                "GetBucketLifecycleConfiguration", "lifecycle", root: "LifecycleConfiguration")
+                "GetBucketLifecycleConfiguration", "lifecycle")
             let ending = asked.expiring(in: found)
             if let change = asked.merged(into: found) {
                 return .short("lacks \(change.missing.joined(separator: ", "))") {
@@ -176,8 +179,8 @@ extension Provisioning {
     private var accessLog: Aspect {
         let root = "BucketLoggingStatus"
         return Aspect(subject: "access log", isAskedFor: wish.accessLogBucket != nil) {
-            let found = try await bucket.configuration("GetBucketLogging", "logging", root: root)?
-                .child("LoggingEnabled")
+            let found = try await bucket.configuration("GetBucketLogging", "logging")?
+                .first("LoggingEnabled")
             let target = found?.text("TargetBucket") ?? ""
             guard let wanted = wish.accessLogBucket else {
                 if !target.isEmpty { return .ok("written to \(target)") }
@@ -185,9 +188,14 @@ extension Provisioning {
             }
             if target == wanted { return .ok("written to \(target)") }
             return .short(target.isEmpty ? "none" : "written to \(target), not to \(wanted)") {
-                let enabled = [XMLNode("TargetBucket", wanted), XMLNode("TargetPrefix", "\(bucket.bucket)/")]
-                let body = XMLNode.root(root, [XMLNode("LoggingEnabled", enabled)])
-                try await bucket.configure("PutBucketLogging", "logging", body)
+                let enabled = [XMLTree("TargetBucket", wanted), XMLTree("TargetPrefix", "\(bucket.name)/")]
+                let body = XMLTree(root, [XMLTree("LoggingEnabled", enabled)])
+                do {
+                    try await bucket.configure("PutBucketLogging", "logging", body)
+                } catch var error as AWSError where error.code == "InvalidTargetBucketForLogging" {
+                    error.hint = "let logging.s3.amazonaws.com put objects into \(wanted) by that bucket's policy"
+                    throw error
+                }
             }
         }
     }
@@ -205,9 +213,9 @@ extension Provisioning {
     private var replication: Aspect {
         Aspect(subject: "replication") {
             let found = try await bucket.configuration(
-                "GetBucketReplication", "replication", root: "ReplicationConfiguration")
+                "GetBucketReplication", "replication")
             let targets = (found?.all("Rule") ?? []).filter { $0.text("Status") == "Enabled" }
-                .compactMap { $0.text("Destination", "Bucket") }
+                .compactMap { $0.text(at: "Destination", "Bucket") }
             return .reported(
                 targets.isEmpty
                     ? "none; a second copy is made with BACKUP_SECONDARY_STORE"

@@ -56,7 +56,7 @@ struct LifecycleRules {
 
     /// The configuration that is to stand in place of `existing`, the rules of others untouched and in their order;
     /// `nil` where `existing` says it all already. `missing` names ours that are not there as they should be.
-    func merged(into existing: XMLNode?) -> (configuration: XMLNode, missing: [String])? {
+    func merged(into existing: XMLTree?) -> (configuration: XMLTree, missing: [String])? {
         let present = existing?.all("Rule") ?? []
         let names = Set(wanted.map(\.id))
         let foreign = present.filter { !names.contains($0.text("ID") ?? "") }
@@ -64,15 +64,15 @@ struct LifecycleRules {
         let missing = wanted.filter { !mine.contains($0) }
         guard !missing.isEmpty || mine.count != wanted.count else { return nil }
         let others = (existing?.children ?? []).filter { $0.name != "Rule" }
-        let configuration = XMLNode.root("LifecycleConfiguration", others + foreign + wanted.map(\.node))
+        let configuration = XMLTree("LifecycleConfiguration", others + foreign + wanted.map(\.node))
         return (configuration, missing.map(\.id))
     }
 
     /// Rules of others that end current versions under `prefix`, or may: they would take sets away.
-    func expiring(in existing: XMLNode?) -> [String] {
+    func expiring(in existing: XMLTree?) -> [String] {
         (existing?.all("Rule") ?? []).filter { node in
-            guard let expiration = node.child("Expiration"), node.text("Status") == "Enabled" else { return false }
-            return expiration.child("Days") != nil || expiration.child("Date") != nil
+            guard let expiration = node.first("Expiration"), node.text("Status") == "Enabled" else { return false }
+            return expiration.first("Days") != nil || expiration.first("Date") != nil
         }.map(Rule.init(reading:)).filter { rule in
             let own = wanted.first?.prefix ?? ""
             let ownTags = [Self.bodyTag.name, Self.tierTag]
@@ -83,11 +83,11 @@ struct LifecycleRules {
 }
 
 extension LifecycleRules.Rule {
-    init(reading node: XMLNode) {
+    init(reading node: XMLTree) {
         id = node.text("ID") ?? ""
         isEnabled = node.text("Status") == "Enabled"
-        let filter = node.child("Filter")
-        let both = filter?.child("And")
+        let filter = node.first("Filter")
+        let both = filter?.first("And")
         prefix = both?.text("Prefix") ?? filter?.text("Prefix") ?? node.text("Prefix") ?? ""
         for tag in (filter?.all("Tag") ?? []) + (both?.all("Tag") ?? []) {
             tags[tag.text("Key") ?? ""] = tag.text("Value") ?? ""
@@ -95,8 +95,8 @@ extension LifecycleRules.Rule {
         transitions = node.all("Transition").map {
             .init(days: $0.text("Days").flatMap { Int($0) } ?? -1, storageClass: $0.text("StorageClass") ?? "")
         }.sorted { $0.days < $1.days }
-        noncurrentDays = node.text("NoncurrentVersionExpiration", "NoncurrentDays").flatMap { Int($0) }
-        uploadDays = node.text("AbortIncompleteMultipartUpload", "DaysAfterInitiation").flatMap { Int($0) }
+        noncurrentDays = node.text(at: "NoncurrentVersionExpiration", "NoncurrentDays").flatMap { Int($0) }
+        uploadDays = node.text(at: "AbortIncompleteMultipartUpload", "DaysAfterInitiation").flatMap { Int($0) }
         let known: Set = [
             "ID", "Status", "Filter", "Prefix", "Transition", "NoncurrentVersionExpiration",
             "AbortIncompleteMultipartUpload",
@@ -105,33 +105,33 @@ extension LifecycleRules.Rule {
         hasMore =
             node.children.contains { !known.contains($0.name) }
             || ((filter?.children ?? []) + (both?.children ?? [])).contains { !knownFilter.contains($0.name) }
-            || (node.child("NoncurrentVersionExpiration")?.children.count ?? 1) != 1
+            || (node.first("NoncurrentVersionExpiration")?.children.count ?? 1) != 1
     }
 
     /// As it is sent, the members in the order of S3's schema, which some servers insist on.
-    var node: XMLNode {
-        var conditions: [XMLNode] = []
-        if !prefix.isEmpty { conditions.append(XMLNode("Prefix", prefix)) }
+    var node: XMLTree {
+        var conditions: [XMLTree] = []
+        if !prefix.isEmpty { conditions.append(XMLTree("Prefix", prefix)) }
         for (name, value) in tags.sorted(by: { $0.key < $1.key }) {
-            conditions.append(XMLNode("Tag", [XMLNode("Key", name), XMLNode("Value", value)]))
+            conditions.append(XMLTree("Tag", [XMLTree("Key", name), XMLTree("Value", value)]))
         }
         let filter =
             switch conditions.count {
-            case 0: XMLNode("Filter", [XMLNode("Prefix", "")])
-            case 1: XMLNode("Filter", conditions)
-            default: XMLNode("Filter", [XMLNode("And", conditions)])
+            case 0: XMLTree("Filter", [XMLTree("Prefix", "")])
+            case 1: XMLTree("Filter", conditions)
+            default: XMLTree("Filter", [XMLTree("And", conditions)])
             }
-        var children = [XMLNode("ID", id), filter, XMLNode("Status", isEnabled ? "Enabled" : "Disabled")]
+        var children = [XMLTree("ID", id), filter, XMLTree("Status", isEnabled ? "Enabled" : "Disabled")]
         children += transitions.map {
-            XMLNode("Transition", [XMLNode("Days", "\($0.days)"), XMLNode("StorageClass", $0.storageClass)])
+            XMLTree("Transition", [XMLTree("Days", "\($0.days)"), XMLTree("StorageClass", $0.storageClass)])
         }
         if let noncurrentDays {
-            children.append(XMLNode("NoncurrentVersionExpiration", [XMLNode("NoncurrentDays", "\(noncurrentDays)")]))
+            children.append(XMLTree("NoncurrentVersionExpiration", [XMLTree("NoncurrentDays", "\(noncurrentDays)")]))
         }
         if let uploadDays {
             children.append(
-                XMLNode("AbortIncompleteMultipartUpload", [XMLNode("DaysAfterInitiation", "\(uploadDays)")]))
+                XMLTree("AbortIncompleteMultipartUpload", [XMLTree("DaysAfterInitiation", "\(uploadDays)")]))
         }
-        return XMLNode("Rule", children)
+        return XMLTree("Rule", children)
     }
 }

@@ -24,7 +24,7 @@ package struct Provisioning: Sendable {
     ) throws {
         self.settings = settings
         self.wish = wish
-        bucket = try BucketCalls(settings: settings, client: client, configuration: configuration)
+        bucket = try BucketCalls(settings: settings, client: client, configuration: configuration, logger: logger)
         keys = KeyCalls(client: client, configuration: configuration)
         self.sleep = sleep
         self.logger = logger
