@@ -136,6 +136,6 @@ let package = Package(
         tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CSHA256", "TestSupport", crypto]),
         tests("ReportingTests", ["Core", "MetricsReporter", "ProgressReporter", "TestSupport", log]),
         // The binary as its users meet it: events in, exit codes, files and databases out.
-        tests("LifeboatTests", ["Core", "Events", "TestSupport", crypto, "lifeboat"]),
+        tests("LifeboatTests", ["Core", "AWS", "Events", "S3Store", "TestSupport", crypto, log, "lifeboat"]),
     ]
 )
