@@ -33,6 +33,9 @@ package final class PooledTransport: HTTPTransport {
     private static let readSize = 256 << 10
 
     private let client: HTTPClient
+    /// All connections share one thread of the library: it encrypts a gigabyte in a second, and uploads can tell from
+    /// it what has been written.
+    private let loop: any EventLoop
 
     /// `caBundle`: a PEM file that replaces the system's trusted certificates (`AWS_CA_BUNDLE`). Throws a `Failure`
     /// with exit code 4 where it cannot be used.
@@ -55,7 +58,8 @@ package final class PooledTransport: HTTPTransport {
             channel.setOption(
                 .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: PooledTransport.readSize))
         }
-        client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        loop = MultiThreadedEventLoopGroup.singleton.any()
+        client = HTTPClient(eventLoopGroupProvider: .shared(loop), configuration: configuration)
     }
 
     /// A transport that was let go without ``shutdown()``, as after an error, closes its connections on its own time.
@@ -74,7 +78,7 @@ package final class PooledTransport: HTTPTransport {
         try Task.checkCancellation()
         let response: HTTPClientResponse
         do {
-            response = try await client.execute(Self.request(call), timeout: .seconds(call.deadline))
+            response = try await client.execute(request(call), timeout: .seconds(call.deadline))
         } catch {
             try Task.checkCancellation()
             throw TransportError(reading: error, limits: "the deadline of \(Int(call.deadline)) s")
@@ -129,7 +133,7 @@ package final class PooledTransport: HTTPTransport {
     private static let largestAnswer = 64 << 20
     private static let largestError = 1 << 20
 
-    private static func request(_ call: HTTPCall) -> HTTPClientRequest {
+    private func request(_ call: HTTPCall) -> HTTPClientRequest {
         var request = HTTPClientRequest(url: call.url)
         request.method = HTTPMethod(rawValue: call.method)
         for field in call.headers.all { request.headers.add(name: field.name, value: field.value) }
@@ -137,7 +141,7 @@ package final class PooledTransport: HTTPTransport {
         case .none: break
         case .bytes(let bytes): request.body = .bytes(ByteBuffer(bytes: bytes))
         case .chunks(let chunks):
-            request.body = .stream(ChunkBuffers(chunks: chunks), length: .known(Int64(call.body.count)))
+            request.body = .stream(ChunkBuffers(chunks: chunks, loop: loop), length: .known(Int64(call.body.count)))
         }
         return request
     }
@@ -167,30 +171,34 @@ extension TimeAmount {
     fileprivate static func seconds(_ seconds: Double) -> TimeAmount { .nanoseconds(Int64(seconds * 1e9)) }
 }
 
-/// Copies a part of a chunk at a time into the form that the HTTP client writes; it asks for the next one when the
-/// connection has taken the last.
+/// Copies a piece at a time into the form that the HTTP client writes.
 private struct ChunkBuffers: AsyncSequence, Sendable {
-    /// Bytes. A buffer has a power of two of them, so a whole encrypted frame would take two mebibytes.
-    static let partSize = 128 << 10
+    /// Bytes; TLS makes another copy of each piece.
+    private static let pieceSize = 256 << 10
 
     let chunks: [Chunk]
+    let loop: any EventLoop
 
     struct Iterator: AsyncIteratorProtocol {
+        let loop: any EventLoop
         var rest: ArraySlice<Chunk>
+        /// In the first of `rest`.
         var offset = 0
 
-        mutating func next() async -> ByteBuffer? {
-            guard let chunk = rest.first else { return nil }
-            let end = Swift.min(offset + partSize, chunk.count)
-            let buffer = ByteBuffer(bytes: chunk.bytes[offset..<end])
-            offset = end
-            if offset == chunk.count {
-                rest = rest.dropFirst()
+        mutating func next() async throws -> ByteBuffer? {
+            // The client takes pieces for as long as it has not heard that the connection is full, and it hears that
+            // on the loop. Without letting the loop come first it would copy the whole body.
+            try await loop.submit {}.get()
+            while let chunk = rest.first, offset == chunk.count {
+                rest.removeFirst()
                 offset = 0
             }
-            return buffer
+            guard let chunk = rest.first else { return nil }
+            let end = Swift.min(offset + ChunkBuffers.pieceSize, chunk.count)
+            defer { offset = end }
+            return ByteBuffer(bytes: UnsafeRawBufferPointer(rebasing: chunk.bytes[offset..<end]))
         }
     }
 
-    func makeAsyncIterator() -> Iterator { Iterator(rest: chunks[...]) }
+    func makeAsyncIterator() -> Iterator { Iterator(loop: loop, rest: chunks[...]) }
 }

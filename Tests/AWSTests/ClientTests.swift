@@ -94,6 +94,18 @@ struct ClientTests {
         try await test.transport.shutdown()
     }
 
+    /// A server that closes its connections after each answer, unannounced, costs a second attempt at most.
+    @Test func closedConnections() async throws {
+        let server = try await StubServer.start { _ in .answerAndClose(status: 200, body: [1]) }
+        defer { server.stop() }
+        let test = try ClientUnderTest()
+        for _ in 1...10 {
+            let answer = try await test.client.send(getObject(server))
+            #expect(answer.body == [1])
+        }
+        try await test.transport.shutdown()
+    }
+
     /// What must not be done twice is not sent twice once it may have arrived; where it was refused, it is.
     @Test(arguments: [
         (StubReply.answer(status: 500), 1), (.close, 1), (.reset, 1), (.s3Error(503, "SlowDown"), 3),

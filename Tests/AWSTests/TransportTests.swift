@@ -10,6 +10,11 @@ struct TransportTests {
         HTTPCall(method: "GET", url: server.url + target, deadline: deadline)
     }
 
+    /// More than the sockets of both sides hold.
+    private func largeBody() -> HTTPBody {
+        .chunks((0..<32).map { _ in Chunk([UInt8](repeating: 0, count: 1 << 20)) })
+    }
+
     private func transportError(_ body: () async throws -> HTTPAnswer) async throws -> TransportError {
         do {
             let answer = try await body()
@@ -102,7 +107,7 @@ struct TransportTests {
     /// Every way in which a connection ends too early is told apart and put into words.
     @Test func brokenConnections() async throws {
         let body = [UInt8](repeating: 7, count: 1000)
-        let server = try await StubServer.start { request in
+        let server = try await StubServer.start(upload: { _ in .stall(after: 1) }) { request in
             switch request.path {
             case "/reset": .reset
             case "/close": .close
@@ -125,6 +130,11 @@ struct TransportTests {
         #expect(cutError.kind == .broken)
         let late = try await transportError { try await transport.exchange(get(server, "/stall", deadline: 0.2)) }
         #expect(late.kind == .timeout)
+        let upload = try await transportError {
+            try await transport.exchange(
+                HTTPCall(method: "PUT", url: server.url + "/", body: largeBody(), deadline: 0.3))
+        }
+        #expect(upload.kind == .timeout)
         let impatient = try PooledTransport(limits: .init(idle: 0.3))
         let idle = try await transportError { try await impatient.exchange(get(server, "/stall-body")) { _ in } }
         #expect(idle.kind == .timeout)
@@ -172,11 +182,9 @@ struct TransportTests {
             })
         defer { server.stop() }
         let transport = try PooledTransport()
-        // More than the sockets of both sides hold.
-        let body = HTTPBody.chunks((0..<32).map { _ in Chunk([UInt8](repeating: 0, count: 1 << 20)) })
         let call = HTTPCall(
             method: moment == "upload" ? "PUT" : "GET", url: server.url + "/",
-            body: moment == "upload" ? body : .none)
+            body: moment == "upload" ? largeBody() : .none)
         let task = Task { try await transport.exchange(call) { _ in } }
         for await _ in arrivals {}
         task.cancel()
