@@ -131,7 +131,8 @@ let package = Package(
         tests("S3StoreTests", ["Core", "AWS", "S3Store", "Streams", "TestSupport", crypto, log]),
         tests(
             "AWSKMSTests", ["Core", "AWS", "AWSKMSKeyring", "LocalKeyring", "Envelope", "TestSupport", log]),
-        tests("OperationsTests", ["Core", "Sets", "Operations", "LocalKeyring", "TestSupport", crypto, log]),
+        tests(
+            "OperationsTests", ["Core", "Sets", "Streams", "Operations", "LocalKeyring", "TestSupport", crypto, log]),
         tests("SetsTests", ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "TestSupport", crypto]),
         tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CSHA256", "TestSupport", crypto]),
         tests("ReportingTests", ["Core", "MetricsReporter", "ProgressReporter", "TestSupport", log]),

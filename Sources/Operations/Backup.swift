@@ -124,12 +124,12 @@ package struct Backup: Sendable {
         result.tier = job.tier
         result.snapshotTime = snapshot.facts.time
         result.notes = snapshot.facts.exceptions + head.damaged.map(\.description)
-        await lookAtCopies(listing, &result)
         result.details = [
             "sourceSize": .exact(snapshot.facts.sourceSize),
             "nextInChain": .exact(head.next),
             "source": .object(snapshot.facts.details.mapValues { .string($0) }),
         ]
+        await lookAtCopies(listing, &result)
         return result
     }
 }

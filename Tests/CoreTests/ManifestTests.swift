@@ -43,6 +43,10 @@ struct ManifestTests {
         manifest.signature = nil
         manifest.retention.retainUntil = nil
         manifest.sourceSize = 1 << 55
+        manifest.retention.legalHold = true
+        manifest.retention.storageClass = .deepArchive
+        #expect(try Manifest(storedBytes: manifest.json().canonicalBytes) == manifest)
+        manifest.retention = Retention(retainUntil: manifest.snapshotTime, objectLock: .governance)
         #expect(try Manifest(storedBytes: manifest.json().canonicalBytes) == manifest)
     }
 
@@ -94,6 +98,14 @@ struct ManifestTests {
             try Manifest(storedBytes: JSON.object(members).canonicalBytes)
         }
         #expect(error?.problem.isEmpty == false)
+    }
+
+    /// Shows that a set for which no protection and no class was asked has a manifest like those of earlier versions.
+    @Test func earlierForm() throws {
+        guard case .object(let members) = try Self.manifest().json() else { return }
+        #expect(
+            members["retention"]
+                == .object(["tier": .string("daily"), "retainUntil": .string("2025-04-15T07:00:00.000Z")]))
     }
 
     @Test func missingMembers() throws {

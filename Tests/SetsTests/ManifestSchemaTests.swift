@@ -42,7 +42,7 @@ struct ManifestSchemaTests {
             }
             let (status, output) = try Python.run(["-c", Self.script, Self.schemaPath, directory])
             #expect(status == 0, "\(output)")
-            #expect(output.contains("checked 4 manifests"), "\(output)")
+            #expect(output.contains("checked 5 manifests"), "\(output)")
         }
         try await withScratchDirectory { directory in
             let bad = try await Self.refusedByReader()
@@ -63,7 +63,7 @@ struct ManifestSchemaTests {
             if isinstance(value, dict): yield value
             for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
                 yield from objects(inner)
-        optional = {"signature", "retainUntil"}
+        optional = {"signature", "retainUntil", "objectLock", "legalHold", "storageClass"}
         files = sorted(pathlib.Path(sys.argv[2]).glob("*.json"))
         for file in files:
             manifest = json.loads(file.read_bytes())
@@ -100,8 +100,8 @@ extension ManifestSchemaTests {
         var bytes: [UInt8]
     }
 
-    /// A first set, a signed one after it, one of several segments that is kept until a person removes it, and the same
-    /// with a recipient at KMS, which no provider makes yet.
+    /// A first set, a signed one after it, one of several segments that is kept until a person removes it, one under lock
+    /// in a class of its own, and the one of several with a recipient at KMS.
     private static func samples() async throws -> [Sample] {
         try await Workbench.withKey(store: MemoryStore(largestObject: 5 << 20)) { bench in
             var bench = bench
@@ -115,6 +115,10 @@ extension ManifestSchemaTests {
             let manual = Workbench.key(.manual, second: 3)
             let large = try await bench.makeSet(manual, parts: ["database.sql": patternBytes(9_000_000)])
             #expect(large.manifest.parts.contains { $0.segments.count > 2 })
+            bench.protection = SetProtection(lockMode: .compliance, legalHold: true)
+            bench.storageClasses = [.weekly: .glacier]
+            let locked = Workbench.key(.weekly, second: 4)
+            try await bench.makeSet(locked)
             var further = large.manifest
             further.encryption.dataKeys.append(
                 EncryptedDataKey(providerID: "aws-kms", providerInfo: Array("arn:x".utf8), ciphertext: [1, 2]))
@@ -122,6 +126,7 @@ extension ManifestSchemaTests {
                 Sample(name: "first", bytes: try await stored(Workbench.key(second: 1))),
                 Sample(name: "signed", bytes: try await stored(Workbench.key(second: 2))),
                 Sample(name: "segments", bytes: try await stored(manual)),
+                Sample(name: "locked", bytes: try await stored(locked)),
                 Sample(name: "kms", bytes: further.json().canonicalBytes),
             ]
         }
@@ -137,7 +142,18 @@ extension ManifestSchemaTests {
             ("mac", .string(String(repeating: "AB", count: 32))), ("previous", .null),
             ("compression", .object(["algorithm": .string("xz"), "level": .integer(1)])),
             ("compression", .object(["algorithm": .string("zstd"), "level": .integer(23)])),
-            ("retention", .object(["tier": .string("weekly")])), ("details", .object(["a": .integer(1)])),
+            ("retention", .object(["tier": .string("weekly")])),
+            ("retention", .object(["tier": .string("daily"), "objectLock": .string("compliance")])),
+            (
+                "retention",
+                .object([
+                    "tier": .string("daily"), "objectLock": .string("none"),
+                    "retainUntil": .string("2025-04-15T07:00:00.000Z"),
+                ])
+            ), ("retention", .object(["tier": .string("daily"), "legalHold": .bool(false)])),
+            ("retention", .object(["tier": .string("daily"), "storageClass": .string("STANDARD")])),
+            ("retention", .object(["tier": .string("daily"), "storageClass": .string("TAPE")])),
+            ("details", .object(["a": .integer(1)])),
             ("exceptions", .string("none")), ("snapshotTime", .string("2025-01-15T07:00:00Z")),
             ("finishedTime", .string("2025-13-15T07:00:00.000Z")),
             ("contents", .object(["tables": .integer(1), "rows": .integer(-1)])),

@@ -9,11 +9,14 @@ import TestSupport
 struct Workbench {
     var store: any Store
     var recipients: [any KeyProvider]
+    var optionalRecipients: [any KeyProvider] = []
     var identities: [any KeyProvider]
     var signer: Curve25519.Signing.PrivateKey?
     var trustedSigners: [[UInt8]] = []
     var compression = Compression.standard
     var target = "clinic"
+    var protection = SetProtection()
+    var storageClasses: [Tier: StorageClass] = [:]
     let clock = ManualClock()
 
     static func key(_ number: UInt8, in directory: String) throws -> AESKeyProvider {
@@ -34,8 +37,9 @@ struct Workbench {
 
     var writer: SetWriterConfiguration {
         SetWriterConfiguration(
-            target: target, engine: "made-up", recipients: recipients, signer: signer, compression: compression,
-            parallelJobs: 2, rateLimit: nil, dailyRetentionDays: nil, random: random,
+            target: target, engine: "made-up", recipients: recipients, optionalRecipients: optionalRecipients,
+            signer: signer, compression: compression, parallelJobs: 2, rateLimit: nil, dailyRetentionDays: nil,
+            protection: protection, storageClasses: storageClasses, random: random,
             clock: BlockingClock(seconds: { 0 }, pause: { _ in }))
     }
 
