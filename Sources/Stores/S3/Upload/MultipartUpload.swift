@@ -52,39 +52,53 @@ struct MultipartUpload: Sendable {
     private func sendAll(
         from reader: PieceReader, _ source: any ByteSource, _ upload: Upload
     ) async throws -> (pieces: [UploadedPiece], size: Int64) {
-        // The first failure of a piece. It cancels the source, whose own error is then only an echo.
+        // The first of all: it cancels what goes on elsewhere, and what that throws is only an echo.
         let failure = Guarded<(any Error)?>(nil)
         do {
             return try await withThrowingTaskGroup(of: UploadedPiece.self) { group in
-                var size: Int64 = 0
-                var number = 0
-                var isLast = false
-                while !isLast {
-                    let piece = try await next(reader)
-                    isLast = piece.isLast
-                    number += 1
-                    size += Int64(piece.count)
-                    guard size <= bucket.settings.largestObject else {
-                        throw S3StoreError.tooLarge(key: object.key, limit: bucket.settings.largestObject)
-                    }
-                    try await slots.acquire()
-                    group.addTask { [number] in
-                        defer { slots.release() }
-                        do {
-                            return try await send(piece, number: number, upload)
-                        } catch {
-                            failure.withLock { $0 = $0 ?? error }
-                            source.cancel()
-                            throw error
-                        }
-                    }
+                do {
+                    let size = try await start(&group, from: reader, source, upload, failure)
+                    let pieces = try await group.reduce(into: [UploadedPiece]()) { $0.append($1) }
+                    return (pieces.sorted { $0.number < $1.number }, size)
+                } catch {
+                    failure.withLock { $0 = $0 ?? error }
+                    throw error
                 }
-                let pieces = try await group.reduce(into: [UploadedPiece]()) { $0.append($1) }
-                return (pieces.sorted { $0.number < $1.number }, size)
             }
         } catch {
             throw failure.value ?? error
         }
+    }
+
+    /// Gives each piece that is read to a task, as many at once as there are slots for, and returns the size of all.
+    private func start(
+        _ group: inout ThrowingTaskGroup<UploadedPiece, any Error>, from reader: PieceReader,
+        _ source: any ByteSource, _ upload: Upload, _ failure: Guarded<(any Error)?>
+    ) async throws -> Int64 {
+        var size: Int64 = 0
+        var number = 0
+        var isLast = false
+        while !isLast {
+            let piece = try await next(reader)
+            isLast = piece.isLast
+            number += 1
+            size += Int64(piece.count)
+            guard size <= bucket.settings.largestObject else {
+                throw S3StoreError.tooLarge(key: object.key, limit: bucket.settings.largestObject)
+            }
+            try await slots.acquire()
+            group.addTask { [number] in
+                defer { slots.release() }
+                do {
+                    return try await send(piece, number: number, upload)
+                } catch {
+                    failure.withLock { $0 = $0 ?? error }
+                    source.cancel()
+                    throw error
+                }
+            }
+        }
+        return size
     }
 
     private func next(_ reader: PieceReader) async throws -> Piece {

@@ -93,10 +93,8 @@ extension S3Bucket {
         var marker: (key: String, id: String)?
         while true {
             var call = Call(operation: "ListMultipartUploads", method: "GET")
-            call.query = [
-                (name: "uploads", value: nil), (name: "prefix", value: prefix),
-                (name: "encoding-type", value: "url"),
-            ]
+            // Without an encoding: Ceph encodes the keys here, does not say so, and leaves the markers as they are.
+            call.query = [(name: "uploads", value: nil), (name: "prefix", value: prefix)]
             if let marker {
                 call.query += [
                     (name: "key-marker", value: marker.key), (name: "upload-id-marker", value: marker.id),
