@@ -128,7 +128,7 @@ let package = Package(
             exclude: ["Fixtures", "Python"]),
         tests("StoreTests", ["Core", "FileSystemStore", "TestSupport", crypto]),
         tests("AWSTests", ["Core", "AWS", "TestSupport", crypto, log]),
-        tests("S3StoreTests", ["Core", "AWS", "S3Store", "Streams", "TestSupport", crypto, log]),
+        tests("S3StoreTests", ["Core", "AWS", "S3Store", "CCRC32C", "Streams", "TestSupport", crypto, log]),
         tests(
             "AWSKMSTests", ["Core", "AWS", "AWSKMSKeyring", "LocalKeyring", "Envelope", "TestSupport", log]),
         tests(
