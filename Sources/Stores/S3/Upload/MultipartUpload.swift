@@ -13,8 +13,8 @@ struct MultipartUpload: Sendable {
     let logger: Logger
 
     /// Sends all that `reader` has, and returns how many bytes that was. Where it throws, no upload and no object of it
-    /// stays behind, as far as the store can still be reached: what cannot be aborted is logged, and
-    /// found by the next sweep. The error of the source is thrown unchanged.
+    /// stays behind, as far as the store can still be reached: what cannot be aborted is logged, and found by the next
+    /// sweep. The error of the source is thrown unchanged.
     func run(from reader: PieceReader, source: any ByteSource) async throws -> Int64 {
         let mayHaveTwin = Guarded(false)
         do {
@@ -22,14 +22,14 @@ struct MultipartUpload: Sendable {
             do {
                 let (pieces, size) = try await sendAll(from: reader, source, upload)
                 try await complete(upload, pieces, size: size)
-                if mayHaveTwin.value { await abort(except: nil) }
+                if mayHaveTwin.value { await abortAll() }
                 return size
             } catch {
                 await abort(upload)
                 throw error
             }
         } catch {
-            if mayHaveTwin.value { await abort(except: nil) }
+            if mayHaveTwin.value { await abortAll() }
             throw error
         }
     }
@@ -145,10 +145,10 @@ struct MultipartUpload: Sendable {
     }
 
     /// Every upload of exactly this object: nobody else writes under a name that is drawn for one attempt.
-    private func abort(except id: String?) async {
+    private func abortAll() async {
         await quietly {
             for upload in try await bucket.unfinishedUploads(prefix: object.full).uploads
-            where upload.full == object.full && upload.id != id {
+            where upload.full.utf8.elementsEqual(object.full.utf8) {
                 try await bucket.abortUpload(of: object, id: upload.id)
             }
         }
