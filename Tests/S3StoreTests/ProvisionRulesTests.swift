@@ -6,7 +6,7 @@ import Testing
 /// Our statements and rules are put among those of others, which come out as they went in.
 struct ProvisionRulesTests {
     private func policy(_ wish: ProvisionWish, overTLS: Bool = true) -> BucketPolicy {
-        BucketPolicy(bucket: "clinic", partition: "aws", overTLS: overTLS, wish: wish)
+        BucketPolicy(bucket: "clinic", partition: "aws", overTLS: overTLS, isAWS: true, wish: wish)
     }
 
     private static let foreign = """
@@ -19,7 +19,7 @@ struct ProvisionRulesTests {
     func mergedPolicy() throws {
         let asked = policy(ProvisionWish(encryption: .kms(keyID: nil), requiresEncryptedPuts: true))
         let first = try #require(try asked.merged(into: Array(Self.foreign.utf8)))
-        #expect(first.missing == ["LifeboatTLSOnly", "LifeboatEncryptedPutsOnly"])
+        #expect(first.missing == ["LifeboatTLSOnly", "LifeboatNoWeakerEncryption"])
         guard case .object(let members) = first.policy, case .array(let statements)? = members["Statement"],
             case .object(let before) = try JSON(parsing: Self.foreign.utf8),
             case .array(let theirs)? = before["Statement"]
@@ -45,12 +45,12 @@ struct ProvisionRulesTests {
 
     @Test("One of ours that was weakened is put right, and one that is no longer asked for goes")
     func driftedPolicy() throws {
-        let strict = policy(ProvisionWish(requiresEncryptedPuts: true))
+        let strict = policy(ProvisionWish(encryption: .kms(keyID: nil), requiresEncryptedPuts: true))
         let whole = try #require(try strict.merged(into: nil)).policy.canonicalText
         let weakened = whole.replacing("\"Deny\"", with: "\"Allow\"")
         #expect(try strict.merged(into: Array(weakened.utf8))?.missing.count == 2)
         let change = try #require(try policy(ProvisionWish()).merged(into: Array(whole.utf8)))
-        #expect(change.missing == [] && !change.policy.canonicalText.contains("EncryptedPuts"))
+        #expect(change.missing == [] && !change.policy.canonicalText.contains("NoWeaker"))
     }
 
     @Test("What is no policy is refused, never replaced", arguments: ["[]", "{}", "{\"Statement\":1}", "<x/>", ""])

@@ -38,6 +38,31 @@ struct ProvisionTests {
         }
     }
 
+    @Test(
+        "Into a provisioned bucket goes what comes over TLS and is encrypted as asked, in one piece or many; nothing else"
+    )
+    func enforced() async throws {
+        let ceph = try await CephCluster.shared()
+        try await withBucket("strict-bucket", encryption: .kms(keyID: ceph.kmsKeyID)) { bench in
+            let found = try await bench.apply(ProvisionWish(settings: bench.settings))
+            #expect(!found.fallsShort, "\(found)")
+            var settings = bench.settings
+            (settings.multipartThreshold, settings.pieceSize) = (5 << 20, 5 << 20)
+            try await withS3Store(settings, S3Wiring(environment: ceph.environment(tls: true))) { store in
+                try await store.put("small", [1, 2, 3], createOnly: true)
+                try await store.put("long", [UInt8](repeating: 7, count: 11 << 20))
+                #expect(try await store.read("long", limit: 16 << 20).count == 11 << 20)
+            }
+            try await withS3Store(settings, S3Wiring(environment: ceph.environment(tls: false))) { store in
+                _ = await #expect(throws: AWSError.self) { try await store.put("without TLS", [1]) }
+            }
+            settings.encryption = .aes256
+            try await withS3Store(settings, S3Wiring(environment: ceph.environment(tls: true))) { store in
+                _ = await #expect(throws: AWSError.self) { try await store.put("weaker", [1]) }
+            }
+        }
+    }
+
     @Test("Each thing that is undone by hand is found by check, which changes nothing, and put right by apply")
     func drift() async throws {
         try await withBucket("drift-bucket") { bench in

@@ -24,14 +24,16 @@ extension Provisioning {
     }
 
     private var publicAccess: Aspect {
-        let names = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
-        let root = "PublicAccessBlockConfiguration"
-        return Aspect(subject: "public access") {
+        var names = ["IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"]
+        // Ceph then refuses every write whose ACL is not public. Ignoring such ACLs comes to the same.
+        if !bucket.endpoint.isCustom { names.insert("BlockPublicAcls", at: 0) }
+        return Aspect(subject: "public access") { [names] in
             let found = try await bucket.configuration("GetPublicAccessBlock", "publicAccessBlock")
             let open = names.filter { found?.text($0)?.lowercased() != "true" }
             if open.isEmpty { return .ok("blocked") }
             return .short("not blocked: \(open.joined(separator: ", "))") {
-                let body = XMLTree(root, names.map { XMLTree($0, "true") })
+                let kept = (found?.children ?? []).filter { !names.contains($0.name) }
+                let body = XMLTree("PublicAccessBlockConfiguration", kept + names.map { XMLTree($0, "true") })
                 try await bucket.configure("PutPublicAccessBlock", "publicAccessBlock", body)
             }
         }
@@ -132,7 +134,9 @@ extension Provisioning {
         let region = bucket.endpoint.region
         let partition = region.hasPrefix("cn-") ? "aws-cn" : region.hasPrefix("us-gov-") ? "aws-us-gov" : "aws"
         let isTLS = bucket.endpoint.scheme == "https"
-        let asked = BucketPolicy(bucket: bucket.name, partition: partition, overTLS: isTLS, wish: wish)
+        let asked = BucketPolicy(
+            bucket: bucket.name, partition: partition, overTLS: isTLS, isAWS: !bucket.endpoint.isCustom,
+            wish: wish)
         let open = isTLS ? "" : "this store is reached without TLS, so nothing forbids that"
         return Aspect(subject: "bucket policy", isAskedFor: true) {
             let found = try await bucket.answer("GetBucketPolicy", "policy")

@@ -8,17 +8,17 @@ struct NotAPolicy: Error, CustomStringConvertible {
 /// The statements that Lifeboat asks for in a bucket's policy, and what others have put there.
 struct BucketPolicy {
     private static let tlsOnly = "LifeboatTLSOnly"
-    private static let encryptedOnly = "LifeboatEncryptedPutsOnly"
+    private static let noWeaker = "LifeboatNoWeakerEncryption"
     private static let oneKeyOnly = "LifeboatOneKeyOnly"
     /// All that were ever ours: one that is no longer asked for is taken out.
-    private static let ours: Set = [tlsOnly, encryptedOnly, oneKeyOnly]
+    private static let ours: Set = [tlsOnly, noWeaker, oneKeyOnly]
 
     /// The statements that are asked for, each with its `Sid`.
     let wanted: [JSON]
 
     /// `partition`: of the region, `aws` or `aws-cn` …; `overTLS`: the bucket is reached so, or the first statement
-    /// would lock its owner out.
-    init(bucket: String, partition: String, overTLS: Bool, wish: ProvisionWish) {
+    /// would lock its owner out; `isAWS`: the server is Amazon's own.
+    init(bucket: String, partition: String, overTLS: Bool, isAWS: Bool, wish: ProvisionWish) {
         let bucketARN = "arn:\(partition):s3:::\(bucket)"
         func deny(_ id: String, _ action: String, _ resources: [String], _ condition: [String: JSON]) -> JSON {
             .object([
@@ -33,22 +33,22 @@ struct BucketPolicy {
             wanted.append(
                 deny(
                     Self.tlsOnly, "s3:*", [bucketARN, bucketARN + "/*"],
-                    ["Bool": test("aws:SecureTransport", "false")]))
+                    // The usual form, which auditing tools look for; other servers have the key only where it is true.
+                    [isAWS ? "Bool" : "BoolIfExists": test("aws:SecureTransport", "false")]))
         }
-        if wish.requiresEncryptedPuts {
-            let header = "s3:x-amz-server-side-encryption"
-            var algorithm = "AES256"
-            if case .kms = wish.encryption { algorithm = "aws:kms" }
+        // A write that does not speak of encryption gets the bucket's default. It cannot be refused: the pieces of an
+        // upload are such writes, by the same right.
+        if wish.requiresEncryptedPuts, case .kms(let keyID) = wish.encryption {
+            let field = "s3:x-amz-server-side-encryption"
             wanted.append(
-                deny(
-                    Self.encryptedOnly, "s3:PutObject", [bucketARN + "/*"],
-                    ["StringNotEquals": test(header, algorithm)]))
+                deny(Self.noWeaker, "s3:PutObject", [bucketARN + "/*"], ["StringEquals": test(field, "AES256")]))
             // The field holds the key's ARN whatever the writer named, so only an ARN can be compared with it.
-            if case .kms(let keyID?) = wish.encryption, keyID.hasPrefix("arn:"), keyID.contains(":key/") {
+            if let keyID, keyID.hasPrefix("arn:"), keyID.contains(":key/") {
+                let keyField = field + "-aws-kms-key-id"
                 wanted.append(
                     deny(
                         Self.oneKeyOnly, "s3:PutObject", [bucketARN + "/*"],
-                        ["StringNotEqualsIfExists": test(header + "-aws-kms-key-id", keyID)]))
+                        ["StringNotEquals": test(keyField, keyID), "Null": test(keyField, "false")]))
             }
         }
         self.wanted = wanted
@@ -57,8 +57,8 @@ struct BucketPolicy {
     /// In few words, for findings.
     var summary: String {
         let texts = [
-            Self.tlsOnly: "TLS only", Self.encryptedOnly: "encrypted writes only",
-            Self.oneKeyOnly: "under the one key only",
+            Self.tlsOnly: "TLS only", Self.noWeaker: "no weaker encryption than KMS",
+            Self.oneKeyOnly: "no other key",
         ]
         return wanted.compactMap { Self.id(of: $0).flatMap { texts[$0] } }.joined(separator: ", ")
     }
