@@ -37,7 +37,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
-        .package(url: "https://github.com/CoreOffice/XMLCoder", from: "0.18.2"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
     ],
@@ -82,7 +81,7 @@ let package = Package(
         library("FileSystemStore", path: "Stores/FileSystem", ["Core", "CLinux"]),
         library(
             "S3Store", path: "Stores/S3",
-            ["Core", "Streams", "AWS", "CCRC32C", crypto, log, .product(name: "XMLCoder", package: "XMLCoder")]),
+            ["Core", "Streams", "AWS", "CCRC32C", crypto, log]),
         library(
             "AWS", path: "AWS",
             [

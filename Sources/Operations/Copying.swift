@@ -31,38 +31,35 @@ extension Workplace {
     /// Copies `own` to the second store, then, oldest first, every set that is not there and still to be kept. Ended by
     /// cancellation it goes on in the next run.
     func makeUpCopies(beginningWith own: StoredManifest, for requestID: RequestID) async -> Copying {
-        let copying = Guarded(Copying())
-        guard let secondary else { return copying.value }
-        await step("copy")
-        let meter = ProgressMeter(stage: "copy")
-        do {
-            try await watching(meter) {
-                let round = CopyRound(
-                    workplace: self, second: secondary, requestID: requestID, copying: copying, meter: meter)
-                let result = try await round.copy(own)
-                try await round.makeUp(besides: own.manifest.key, copies: result != .stop)
-            }
-        } catch {
-            // An end from outside is the caller's to tell; the set is simply still missing.
-            if !(error is CancellationError) { copying.withLock { $0.add(error, of: nil) } }
+        await copying(for: requestID) { round in
+            let result = try await round.copy(own)
+            try await round.makeUp(besides: own.manifest.key, copies: result != .stop)
         }
-        return copying.value
     }
 
     /// Copies the one set, for a run that is about something else.
     func makeCopy(of key: BackupKey, for requestID: RequestID) async -> Copying {
+        await copying(for: requestID) { round in
+            _ = try await round.copy(try await catalog.manifest(key))
+        }
+    }
+
+    private func copying(
+        for requestID: RequestID, _ body: @escaping @Sendable (CopyRound) async throws -> Void
+    ) async -> Copying {
         let copying = Guarded(Copying())
         guard let secondary else { return copying.value }
         await step("copy")
         let meter = ProgressMeter(stage: "copy")
         do {
             try await watching(meter) {
-                let round = CopyRound(
-                    workplace: self, second: secondary, requestID: requestID, copying: copying, meter: meter)
-                _ = try await round.copy(try await catalog.manifest(key))
+                try await body(
+                    CopyRound(
+                        workplace: self, second: secondary, requestID: requestID, copying: copying, meter: meter))
             }
         } catch {
-            copying.withLock { $0.add(error, of: key) }
+            // An end from outside is the caller's to tell; the set is simply still missing.
+            if !(error is CancellationError) { copying.withLock { $0.add(error, of: nil) } }
         }
         return copying.value
     }

@@ -228,6 +228,8 @@ package struct Restore: Sendable {
         result.notes += copying.notes
         if let failure = copying.failure {
             result.notes.append("the safety backup is not in the second store yet: \(failure.cause)")
+        } else if Task.isCancelled {
+            result.notes.append("the safety backup may not be in the second store yet: the job was ended")
         }
     }
 

@@ -27,6 +27,26 @@ struct StorePlace {
 }
 
 extension Composition {
+    /// The target's stores. With two of them, one that cannot be opened is there all the same and fails when it is used.
+    static func stores(
+        of target: TargetSettings, cloud: Cloud, logger: Logger
+    ) throws -> (first: BuiltStore, second: BuiltStore?) {
+        let primary = StorePlace.primary(of: target)
+        guard let secondary = StorePlace.secondary(of: target) else {
+            return (try store(at: primary, of: target, cloud: cloud, logger: logger), nil)
+        }
+        func opened(_ place: StorePlace) throws -> BuiltStore {
+            do {
+                return try store(at: place, of: target, cloud: cloud, logger: logger)
+            } catch let failure as any Failure where failure.exitCode == .store {
+                let store = UnreachableStore(
+                    location: "\(place.location)", largestObject: target.keeping.segmentSize, failure: failure)
+                return BuiltStore(store: store) { _ in throw failure }
+            }
+        }
+        return (try opened(primary), try opened(secondary))
+    }
+
     static func store(
         at place: StorePlace, of target: TargetSettings, cloud: Cloud, logger: Logger
     ) throws -> BuiltStore {
@@ -62,7 +82,7 @@ extension Composition {
         return S3Settings(
             bucket: bucket.bucket, prefix: bucket.prefix, endpoint: bucket.endpoint, region: bucket.region,
             addressing: addressing, encryption: encryption, multipartThreshold: bucket.multipartThreshold,
-            pieceSize: bucket.pieceSize, piecesInFlight: max(2, target.parallelJobs),
+            pieceSize: bucket.pieceSize, piecesInFlight: max(3, target.parallelJobs),
             largestObject: target.keeping.segmentSize)
     }
 

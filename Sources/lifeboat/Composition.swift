@@ -12,10 +12,7 @@ enum Composition {
         for target: TargetSettings, environment: [String: String], action: String, cloud: Cloud, logger: Logger,
         report: @escaping @Sendable (RunEvent) async -> Void
     ) throws -> Workplace {
-        let first = try store(at: .primary(of: target), of: target, cloud: cloud, logger: logger)
-        let second = try StorePlace.secondary(of: target).map {
-            try store(at: $0, of: target, cloud: cloud, logger: logger)
-        }
+        let (first, second) = try stores(of: target, cloud: cloud, logger: logger)
         let engine = engine(for: target.source, environment: environment)
         return Workplace(
             target: target.name,

@@ -88,6 +88,95 @@ struct S3JourneyTests {
         }
     }
 
+    @Test("A second directory that is not mounted is exit 18, and the same event makes the copy up once it is")
+    func secondDirectoryMissing() async throws {
+        try await S3Site.with { s3 in
+            var s3 = s3
+            let directory = s3.site.directory + "/mount"
+            s3.environment["BACKUP_SECONDARY_STORE"] = "file://\(directory)"
+            let ended = try await s3.event(S3Site.backupEvent(), expecting: .notReplicated)
+            let key = try #require(ended.text("backupKey"))
+            #expect(ended.error("cause").contains(directory), "\(ended)")
+            mkdir(directory, 0o700)
+            let again = try await s3.event(S3Site.backupEvent())
+            #expect(again.result["replayed"] == .bool(true))
+            // The first store is gone, and the second one serves.
+            s3.environment["BACKUP_STORE"] = "file://\(s3.site.directory)/unmounted"
+            let verified = try await s3.event(["backupKey": .string(key), "store": .string("secondary")])
+            #expect(verified.text("verdict") == "proven")
+            let before = try await s3.site.fingerprint()
+            try await s3.site.server.sql("DELETE FROM clinic.results", database: s3.site.database)
+            try await s3.event(s3.site.confirmedRestore(key))
+            #expect(try await s3.site.fingerprint() == before)
+        }
+    }
+
+    @Test("A part goes on in further segments where the limit is small, and comes back whole")
+    func manySegments() async throws {
+        try await S3Site.with(Self.largeClinic) { s3 in
+            var s3 = s3
+            s3.environment["BACKUP_SEGMENT_SIZE"] = "8388608"
+            s3.environment["BACKUP_COMPRESSION"] = "none"
+            s3.environment["S3_MULTIPART_THRESHOLD"] = "5242880"
+            s3.environment["S3_PIECE_SIZE"] = "5242880"
+            let key = try await s3.backup()
+            let segments = try await s3.segments(key).filter { $0.contains("database.sql") }
+            #expect(segments.count > 2)
+            let verified = try await s3.event(["backupKey": .string(key), "recomputeContents": .bool(true)])
+            #expect(verified.text("verdict") == "proven")
+            let restored = try await s3.event(
+                s3.site.confirmedRestore(
+                    key, ["targetDatabase": .string(s3.site.database + "_again"), "createDatabase": .bool(true)]))
+            #expect(restored.text("proofDepth") == "restore")
+            try await s3.site.server.sql("DROP DATABASE \"\(s3.site.database)_again\"")
+        }
+    }
+
+    @Test("SIGTERM in the middle of an upload ends with 143 and leaves no upload, no set and no lock")
+    func terminatedUpload() async throws {
+        try await S3Site.with(Self.largeClinic) { s3 in
+            var s3 = s3
+            s3.environment["BACKUP_COMPRESSION"] = "none"
+            s3.environment["BACKUP_RATE_LIMIT"] = "4000000"
+            s3.environment["S3_MULTIPART_THRESHOLD"] = "5242880"
+            s3.environment["S3_PIECE_SIZE"] = "5242880"
+            let ended = try await s3.run(S3Site.backupEvent()) { [s3] pid in
+                while try await s3.uploadsInProgress() == 0 { try await Task.sleep(for: .milliseconds(50)) }
+                kill(pid, SIGTERM)
+            }
+            #expect(ended.exitCode == 143, "\(ended)")
+            #expect(try await s3.uploadsInProgress() == 0)
+            #expect(try await s3.keys().filter { !$0.hasPrefix("locks/") } == [])
+            s3.environment["BACKUP_RATE_LIMIT"] = nil
+            _ = try await s3.backup()
+        }
+    }
+
+    /// Some 25 MB of dump.
+    private static let largeClinic = """
+        CREATE SCHEMA clinic;
+        CREATE TABLE clinic.results AS
+            SELECT id, repeat(md5(id::text), 30) AS report FROM generate_series(1, 25000) AS id;
+        """
+
+    @Test("aws-encryption-cli opens a part of a set with KMS alone", .needs(EncryptionCLI.part))
+    func openedByOthers() async throws {
+        try await S3Site.with { s3 in
+            let key = try await s3.backup(environment: ["BACKUP_COMPRESSION": "none"])
+            let part = try #require(try await s3.segments(key).first { $0.contains("database.sql") })
+            let sealed = s3.site.directory + "/part.encrypted"
+            try writeFile(sealed, try await s3.read(part))
+            try await EncryptionCLI(moto: MotoServer.shared()).run([
+                "--decrypt", "--input", sealed, "--output", s3.site.directory + "/part.sql",
+                "--wrapping-keys", "provider=aws-kms", "key=\(s3.key)", "--suppress-metadata",
+                "--encryption-context", "lifeboat-set=\(key)", "--commitment-policy",
+                "require-encrypt-require-decrypt",
+            ])
+            let dump = String(decoding: try contentsOfFile(s3.site.directory + "/part.sql"), as: UTF8.self)
+            #expect(dump.contains("COPY clinic.results") && dump.contains("PostgreSQL database dump complete"))
+        }
+    }
+
     @Test("A second bucket that nobody answers for is exit 18, and the next run makes it up")
     func secondServerDown() async throws {
         try await S3Site.with(overTLS: false) { s3 in

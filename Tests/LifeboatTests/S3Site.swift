@@ -1,5 +1,6 @@
 import AWS
 import Core
+import Foundation
 import Glibc
 import Logging
 import S3Store
@@ -104,6 +105,12 @@ struct S3Site: Sendable {
 
     func read(_ key: String) async throws -> [UInt8] { try await withStore { try await $0.read(key) } }
 
+    /// Multipart uploads that have been begun and not ended, as the server lists them.
+    func uploadsInProgress() async throws -> Int {
+        let answer = try await call("GET", "uploads")
+        return String(decoding: answer, as: UTF8.self).components(separatedBy: "<UploadId>").count - 1
+    }
+
     func expectNoUploads(sourceLocation: SourceLocation = #_sourceLocation) async throws {
         let left = try await withStore { try await $0.abortAbandonedUploads(olderThan: -3600) }
         #expect(left == 0, "uploads were left behind", sourceLocation: sourceLocation)
@@ -113,7 +120,8 @@ struct S3Site: Sendable {
 
 extension S3Site {
     /// What somebody else does to the bucket: one call with `query` alone in its address.
-    func call(_ method: String, _ query: String, _ body: String = "") async throws {
+    @discardableResult
+    func call(_ method: String, _ query: String, _ body: String = "") async throws -> [UInt8] {
         let configuration = try AWSConfiguration(environment: ceph.environment()) { _ in
             throw TestFailure("no shared configuration in tests")
         }
@@ -122,8 +130,9 @@ extension S3Site {
             transport: transport, credentials: ceph.credentials, maxAttempts: 3, clock: RealClock(), sleep: { _ in },
             random: { [UInt8](repeating: 7, count: $0) },
             logger: Logger(label: "tests") { _ in SwiftLogNoOpLogHandler() })
+        let answer: HTTPAnswer
         do {
-            _ = try await client.send(
+            answer = try await client.send(
                 AWSRequest(
                     .s3, "Test", on: bucket, at: try configuration.endpoint(for: .s3), method: method,
                     path: "/\(bucket)", query: [(name: query, value: nil)],
@@ -133,5 +142,6 @@ extension S3Site {
             throw error
         }
         try await transport.shutdown()
+        return answer.body
     }
 }

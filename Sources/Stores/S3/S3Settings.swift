@@ -40,7 +40,7 @@ package struct S3Settings: Sendable, Equatable {
     package init(
         bucket: String, prefix: String = "", endpoint: String? = nil, region: String? = nil,
         addressing: Addressing = .automatic, encryption: ServerSideEncryption? = nil,
-        multipartThreshold: Int = 16 << 20, pieceSize: Int = 16 << 20, piecesInFlight: Int = 2,
+        multipartThreshold: Int = 16 << 20, pieceSize: Int = 16 << 20, piecesInFlight: Int = 3,
         downloadPieceSize: Int = 8 << 20, downloadsAhead: Int = 2, largestObject: Int64 = 15 << 30
     ) {
         self.bucket = bucket

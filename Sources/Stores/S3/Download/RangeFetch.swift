@@ -83,20 +83,23 @@ struct RangeFetch: Sendable {
         return Fetched(chunks: buffer.chunks, version: found)
     }
 
-    /// From `Content-Range`, or, for an answer with the whole object, its length.
+    /// From `Content-Range`, which some servers send with status 200, or, for an answer with the whole object, its length.
     private static func version(
         _ bucket: S3Bucket, _ answer: HTTPAnswer, _ call: S3Bucket.Call, from begin: Int64
     ) throws(S3StoreError) -> ObjectVersion {
         let etag = answer.headers["ETag"] ?? ""
-        if answer.status == 200, begin == 0, let size = answer.headers["Content-Length"].flatMap({ Int64($0) }) {
+        if let range = answer.headers["Content-Range"] {
+            // bytes 0-8388607/9000000
+            let fields = range.split { " -/".contains($0) }
+            if fields.count == 4, fields[0] == "bytes", Int64(fields[1]) == begin, let size = Int64(fields[3]) {
+                return ObjectVersion(etag: etag, size: size)
+            }
+        } else if answer.status == 200, begin == 0,
+            let size = answer.headers["Content-Length"].flatMap({ Int64($0) })
+        {
             return ObjectVersion(etag: etag, size: size)
         }
-        // bytes 0-8388607/9000000
-        let fields = answer.headers["Content-Range"]?.split { " -/".contains($0) } ?? []
-        guard answer.status == 206, fields.count == 4, fields[0] == "bytes", Int64(fields[1]) == begin,
-            let size = Int64(fields[3])
-        else { throw bucket.answerError(call, "it is not of the range that was asked for") }
-        return ObjectVersion(etag: etag, size: size)
+        throw bucket.answerError(call, "it is not of the range that was asked for")
     }
 }
 
