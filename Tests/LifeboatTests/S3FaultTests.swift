@@ -7,7 +7,8 @@ import Testing
 /// exit code and no set; a verify and a restore succeed or say why not; no upload in pieces stays behind.
 @Suite(.serialized, .needs(.postgres), .needs(CephCluster.part), .needs(MotoServer.part))
 struct S3FaultTests {
-    private static let points = runsSoak ? 200 : 6
+    /// In each direction.
+    private static let points = runsSoak ? 100 : 6
 
     /// Everything goes up in pieces, even what little a test has.
     private func withLine(_ body: (S3Site, FaultProxy) async throws -> Void) async throws {
