@@ -25,7 +25,8 @@ struct MultipartUpload: Sendable {
                 if mayHaveTwin.value { await abortAll() }
                 return size
             } catch {
-                await abort(upload)
+                // An id that the server does not know was spoilt on its way here: the upload has another.
+                if await !abort(upload) { mayHaveTwin.withLock { $0 = true } }
                 throw error
             }
         } catch {
@@ -140,8 +141,14 @@ struct MultipartUpload: Sendable {
 
     private func isOurs() async throws -> Bool { try await bucket.head(object)?.writerID == headers.writerID }
 
-    private func abort(_ upload: Upload) async {
-        await quietly { try await bucket.abortUpload(of: upload.object, id: upload.id) }
+    /// False where there was no such upload.
+    private func abort(_ upload: Upload) async -> Bool {
+        let wasThere = Guarded(true)
+        await quietly {
+            let found = try await bucket.abortUpload(of: upload.object, id: upload.id)
+            wasThere.withLock { $0 = found }
+        }
+        return wasThere.value
     }
 
     /// Every upload of exactly this object: nobody else writes under a name that is drawn for one attempt.

@@ -76,15 +76,19 @@ extension S3Bucket {
         _ = try await send(call)
     }
 
-    /// Ends an upload and gives its pieces' space back. One that is not there is success.
-    func abortUpload(of object: ObjectName, id: String) async throws {
+    /// Ends an upload and gives its pieces' space back. One that is not there is success, and false.
+    @discardableResult
+    func abortUpload(of object: ObjectName, id: String) async throws -> Bool {
         do {
             // An answer is wanted soon: the process may be about to end.
             _ = try await send(
                 Call(
                     operation: "AbortMultipartUpload", method: "DELETE", object: object,
                     query: [(name: "uploadId", value: id)], deadline: 10))
-        } catch let error as AWSError where error.isNotFound {}
+            return true
+        } catch let error as AWSError where error.isNotFound {
+            return false
+        }
     }
 
     /// All unfinished uploads whose names in the bucket begin with `prefix`, and the server's time.
