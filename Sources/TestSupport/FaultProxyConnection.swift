@@ -92,6 +92,8 @@ private struct FaultProxyPump {
     private var served: Set<Int> = []
     /// The request that comes is answered by the proxy and not forwarded.
     private var isSwallowing = false
+    /// It is a HEAD.
+    private var isHead = false
 
     init(_ direction: FaultProxy.Direction, on connection: FaultProxyConnection) {
         self.direction = direction
@@ -140,13 +142,14 @@ private struct FaultProxyPump {
             case .framing(let other):
                 if !isSwallowing { try forward(other) }
             case .end:
-                if isSwallowing { try send(Self.slowDown[...], to: connection.from(.up)) }
+                if isSwallowing { try send(Self.slowDown(toHead: isHead)[...], to: connection.from(.up)) }
                 isSwallowing = false
             }
         }
     }
 
     private mutating func begin(_ line: String) {
+        isHead = line.hasPrefix("HEAD ")
         isSwallowing = connection.plan.withLock { plan in
             plan.log.append(line)
             guard plan.slowDowns > 0 else { return false }
@@ -157,7 +160,8 @@ private struct FaultProxyPump {
         if !isSwallowing { connection.sent(String(line.prefix { $0 != " " })) }
     }
 
-    private static let slowDown: [UInt8] = {
+    /// An answer to HEAD has the length of a body and none: bytes of one would be taken for the next answer.
+    private static func slowDown(toHead: Bool) -> [UInt8] {
         let body = """
             <?xml version="1.0" encoding="UTF-8"?>
             <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message>\
@@ -166,9 +170,9 @@ private struct FaultProxyPump {
         return Array(
             """
             HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nx-amz-request-id: PROXY\r\n\
-            Content-Length: \(body.utf8.count)\r\n\r\n\(body)
+            Content-Length: \(body.utf8.count)\r\n\r\n\(toHead ? "" : body)
             """.utf8)
-    }()
+    }
 
     private mutating func forward(_ bytes: ArraySlice<UInt8>) throws {
         var rest = bytes
