@@ -18,25 +18,17 @@ package struct EncryptionCLI {
     /// Runs the program on files; throws with what it says where it fails. KMS alone is redirected, so that nothing
     /// else is asked.
     package func run(_ arguments: [String]) throws {
-        let process = Process()
-        process.executableURL = URL(filePath: "\(Self.environmentPath)/bin/python")
-        process.arguments = ["-c", "import aws_encryption_sdk_cli; aws_encryption_sdk_cli.cli()"] + arguments
         var environment = moto.environment()
         environment["AWS_ENDPOINT_URL"] = nil
         environment["AWS_ENDPOINT_URL_KMS"] = moto.url
         environment["AWS_DEFAULT_REGION"] = environment["AWS_REGION"]
         environment["AWS_EC2_METADATA_DISABLED"] = "true"
         environment["PATH"] = "/usr/bin:/bin"
-        process.environment = environment
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
+        let ended = try runProgram(
+            "\(Self.environmentPath)/bin/python",
+            ["-c", "import aws_encryption_sdk_cli; aws_encryption_sdk_cli.cli()"] + arguments,
+            environment: environment)
         // The program's exit status is a text, and so 1, where it fails.
-        guard process.terminationStatus == 0 else {
-            throw TestFailure("aws-encryption-cli: \(String(decoding: output, as: UTF8.self))")
-        }
+        guard ended.status == 0 else { throw TestFailure("aws-encryption-cli: \(ended.output)") }
     }
 }

@@ -1,4 +1,3 @@
-import Foundation
 import NIOSSL
 
 /// A certificate authority of a test's own, and a server's certificate by it, as PEM files.
@@ -48,17 +47,7 @@ package struct TestCertificates: Sendable {
     }
 
     private static func openssl(_ arguments: [String]) throws {
-        let process = Process()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["openssl"] + arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let output = try pipe.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            throw TestFailure("openssl failed: \(String(decoding: output, as: UTF8.self))")
-        }
+        let ended = try runProgram("/usr/bin/env", ["openssl"] + arguments)
+        guard ended.status == 0 else { throw TestFailure("openssl failed: \(ended.output)") }
     }
 }

@@ -14,7 +14,7 @@ let sampleContext = [
 final class KMSFixture: Sendable {
     let client: AWSClient
     let configuration: AWSConfiguration
-    private let lines = Guarded<[String]>([])
+    private let logs = TestLogs()
 
     /// `url`: where KMS is played; AWS' own endpoints where it is `nil`.
     init(url: String?, transport: any HTTPTransport, region: String? = "eu-central-1") throws {
@@ -22,50 +22,20 @@ final class KMSFixture: Sendable {
         environment["AWS_ENDPOINT_URL_KMS"] = url
         environment["AWS_REGION"] = region
         configuration = try AWSConfiguration(environment: environment, readFile: { _ in [] })
-        let lines = lines
         client = AWSClient(
             transport: transport,
             credentials: FixedCredentials(
                 AWSCredentials(accessKeyID: "AKIDTESTKEYID", secretAccessKey: Secret("verySecret"), source: "tests")),
             maxAttempts: 2, clock: ManualClock(), sleep: { _ in try Task.checkCancellation() },
             random: { [UInt8](repeating: 128, count: $0) },
-            logger: Logger(label: "tests") { _ in RecordedLog(lines: lines) })
+            logger: logs.logger)
     }
 
-    var log: String { lines.value.joined(separator: "\n") }
+    var log: String { logs.text }
 
     func key(_ name: String) throws -> KMSKeyProvider {
         try KMSKeyProvider(key: name, client: client, configuration: configuration)
     }
-}
-
-/// Keeps every line that is logged, at every level.
-private struct RecordedLog: LogHandler {
-    let lines: Guarded<[String]>
-    var metadata: Logger.Metadata = [:]
-    var logLevel: Logger.Level = .trace
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-        lines.withLock { $0.append("\(event.level) \(event.message) \(event.metadata ?? [:])") }
-    }
-}
-
-/// Gives `body` a transport that is shut down afterwards.
-func withTransport<Result>(_ body: (PooledTransport) async throws -> Result) async throws -> Result {
-    let transport = try PooledTransport()
-    let result: Swift.Result<Result, any Error>
-    do {
-        result = .success(try await body(transport))
-    } catch {
-        result = .failure(error)
-    }
-    try await transport.shutdown()
-    return try result.get()
 }
 
 /// Keys of the shared moto server.

@@ -335,8 +335,8 @@ struct ClientTests {
             #expect(error.cause.contains("••••"))
             texts += [error.description, error.cause, error.hint, error.object, "\(error.headers)"]
         }
-        texts += test.lines.value
-        #expect(test.lines.value.count >= 6)
+        texts += test.logs.lines
+        #expect(test.logs.lines.count >= 6)
         for text in texts {
             for secret in ["verySecret", "AKIDTESTKEYID", "Signature="] {
                 #expect(!text.contains(secret), "\(text)")

@@ -42,18 +42,6 @@ struct CredentialFixture {
     }
 }
 
-func withTransport<Result>(_ body: (PooledTransport) async throws -> Result) async throws -> Result {
-    let transport = try PooledTransport()
-    let result: Swift.Result<Result, any Error>
-    do {
-        result = .success(try await body(transport))
-    } catch {
-        result = .failure(error)
-    }
-    try await transport.shutdown()
-    return try result.get()
-}
-
 /// Files in memory.
 final class TestFiles: Sendable {
     private let contents = Guarded<[String: String]>([:])
@@ -84,32 +72,6 @@ final class FakeTransport: HTTPTransport {
     ) async throws -> HTTPAnswer {
         log.withLock { $0.append(call) }
         return try await script(call)
-    }
-}
-
-/// Everything that was logged, at every level.
-final class TestLogs: Sendable {
-    private let lines = Guarded<[String]>([])
-
-    var text: String { lines.value.joined(separator: "\n") }
-
-    var logger: Logger {
-        Logger(label: "test") { _ in Handler(logs: self) }
-    }
-
-    private struct Handler: LogHandler {
-        let logs: TestLogs
-        var metadata: Logger.Metadata = [:]
-        var logLevel: Logger.Level = .trace
-
-        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-            get { metadata[key] }
-            set { metadata[key] = newValue }
-        }
-
-        func log(event: LogEvent) {
-            logs.lines.withLock { $0.append("\(event.level) \(event.message) \(event.metadata ?? [:])") }
-        }
     }
 }
 

@@ -23,29 +23,13 @@ final class RecordedSleeps: Sendable {
     }
 }
 
-/// Keeps every line that is logged, at every level.
-struct RecordedLog: LogHandler {
-    let lines: Guarded<[String]>
-    var metadata: Logger.Metadata = [:]
-    var logLevel: Logger.Level = .trace
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-        lines.withLock { $0.append("\(event.level) \(event.message) \(event.metadata ?? [:])") }
-    }
-}
-
 /// A client as `lifeboat` builds one, with everything that it waits for or logs in a test's hands.
 struct ClientUnderTest {
     let client: AWSClient
     let transport: PooledTransport
     let clock = ManualClock()
     let sleeps = RecordedSleeps()
-    let lines = Guarded<[String]>([])
+    let logs = TestLogs()
 
     /// `chance`: the byte that all random numbers consist of.
     init(
@@ -53,11 +37,10 @@ struct ClientUnderTest {
         caBundle: String? = nil, limits: PooledTransport.Limits = .init(), chance: UInt8 = 0xFF
     ) throws {
         transport = try PooledTransport(caBundle: caBundle, limits: limits)
-        let lines = lines
         client = AWSClient(
             transport: transport, credentials: credentials, maxAttempts: maxAttempts, clock: clock,
             sleep: sleeps.sleep, random: { [UInt8](repeating: chance, count: $0) },
-            logger: Logger(label: "tests") { _ in RecordedLog(lines: lines) })
+            logger: logs.logger)
     }
 }
 
