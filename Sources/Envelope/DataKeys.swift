@@ -23,14 +23,12 @@ package func makeDataKey(
     let made = try await sealing(for: first) { try await first.generate(context: context, random: random) }
     var wrapped = [made.wrapped]
     for recipient in recipients.dropFirst() {
-        wrapped.append(
-            try await sealing(for: recipient) { try await recipient.wrap(made.dataKey, context: context) })
+        wrapped.append(try await seal(made.dataKey, for: recipient, context: context))
     }
     var unsealed: [String] = []
     for recipient in optional {
         do {
-            wrapped.append(
-                try await sealing(for: recipient) { try await recipient.wrap(made.dataKey, context: context) })
+            wrapped.append(try await seal(made.dataKey, for: recipient, context: context))
         } catch EnvelopeError.recipientFailed(let name, let reason, _) {
             unsealed.append("not sealed for the optional recipient \(name): \(reason)")
         }
@@ -45,9 +43,15 @@ package func sealDataKey(
     guard !recipients.isEmpty else { throw EnvelopeError.noRecipients }
     var wrapped: [EncryptedDataKey] = []
     for recipient in recipients {
-        wrapped.append(try await sealing(for: recipient) { try await recipient.wrap(dataKey, context: context) })
+        wrapped.append(try await seal(dataKey, for: recipient, context: context))
     }
     return wrapped
+}
+
+private func seal(
+    _ dataKey: SecretBytes, for recipient: any KeyProvider, context: [String: String]
+) async throws -> EncryptedDataKey {
+    try await sealing(for: recipient) { try await recipient.wrap(dataKey, context: context) }
 }
 
 private func sealing<Result>(
