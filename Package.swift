@@ -48,6 +48,14 @@ let package = Package(
             name: "CZstd", path: "Sources/CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .systemLibrary(
             name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(
+            name: "CMariaDB", path: "Sources/CMariaDB", pkgConfig: "libmariadb",
+            providers: [.apt(["libmariadb-dev"])]),
+        .systemLibrary(
+            name: "CMongoC", path: "Sources/CMongoC", pkgConfig: "libmongoc-1.0",
+            providers: [.apt(["libmongoc-dev"])]),
+        // The header alone: the device's own module is loaded at run time.
+        .systemLibrary(name: "CPKCS11", path: "Sources/CPKCS11", providers: [.apt(["libp11-kit-dev"])]),
         .target(name: "CLinux", path: "Sources/CLinux"),
         // SHA-256 of very many short rows, two at a time.
         .target(name: "CSHA256", path: "Sources/CSHA256"),
@@ -73,11 +81,25 @@ let package = Package(
         library("Operations", path: "Operations", ["Core", "Sets", log]),
         library(
             "PostgresEngine", path: "Engines/Postgres", ["Core", "Streams", "CLibpq", "CLinux", "CSHA256", crypto]),
+        library("MySQLEngine", path: "Engines/MySQL", ["Core", "Streams", "CMariaDB", "CLinux", "CSHA256", crypto]),
+        library(
+            "MongoDBEngine", path: "Engines/MongoDB", ["Core", "Streams", "CMongoC", "CLinux", "CSHA256", crypto]),
+        library("FilesEngine", path: "Engines/Files", ["Core", "Streams", "CLinux", "CSHA256", crypto]),
+        library(
+            "KeysEngine", path: "Engines/Keys",
+            [
+                "Core", "Streams", "FilesEngine", "CLinux", crypto,
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+            ]
+        ),
+        library("AuditRecordsEngine", path: "Engines/AuditRecords", ["Core", "Streams", "FilesEngine", crypto]),
         library("LocalKeyring", path: "Keyrings/Local", ["Core", crypto]),
         library(
             "RSAKeyring", path: "Keyrings/RSA",
             ["Core", "LocalKeyring", crypto, .product(name: "CryptoExtras", package: "swift-crypto")]),
         library("AWSKMSKeyring", path: "Keyrings/AWSKMS", ["Core", "AWS"]),
+        library("PKCS11Keyring", path: "Keyrings/PKCS11", ["Core", "CPKCS11", "CLinux", crypto]),
+        library("OpenPGPKeyring", path: "Keyrings/OpenPGP", ["Core", "Streams", "CLinux", crypto]),
         library("FileSystemStore", path: "Stores/FileSystem", ["Core", "CLinux"]),
         library(
             "S3Store", path: "Stores/S3",
@@ -97,8 +119,10 @@ let package = Package(
         .executableTarget(
             name: "lifeboat",
             dependencies: [
-                "Core", "Events", "Streams", "Envelope", "Sets", "Operations", "PostgresEngine", "LocalKeyring",
-                "RSAKeyring", "AWSKMSKeyring", "FileSystemStore", "S3Store", "AWS", "MetricsReporter",
+                "Core", "Events", "Streams", "Envelope", "Sets", "Operations", "PostgresEngine", "MySQLEngine",
+                "MongoDBEngine", "FilesEngine", "KeysEngine", "AuditRecordsEngine", "LocalKeyring", "RSAKeyring",
+                "AWSKMSKeyring", "PKCS11Keyring", "OpenPGPKeyring", "FileSystemStore", "S3Store", "AWS",
+                "MetricsReporter",
                 "ProgressReporter", "CLinux", log, crypto,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -113,7 +137,9 @@ let package = Package(
         library(
             "TestSupport", path: "TestSupport",
             [
-                "Core", "Streams", "Envelope", "Sets", "LocalKeyring", "AWS", "S3Store", "CLibpq", crypto, log,
+                "Core", "Streams", "Envelope", "Sets", "LocalKeyring", "AWS", "S3Store", "CLibpq", "CMariaDB",
+                "CMongoC",
+                crypto, log,
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
@@ -134,6 +160,24 @@ let package = Package(
             "OperationsTests", ["Core", "Sets", "Streams", "Operations", "LocalKeyring", "TestSupport", crypto, log]),
         tests("SetsTests", ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "TestSupport", crypto]),
         tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CSHA256", "TestSupport", crypto]),
+        tests("MySQLEngineTests", ["Core", "MySQLEngine", "Streams", "TestSupport", crypto]),
+        tests("MongoDBEngineTests", ["Core", "MongoDBEngine", "Streams", "TestSupport", crypto]),
+        tests("FilesEngineTests", ["Core", "FilesEngine", "Streams", "TestSupport", crypto]),
+        tests(
+            "KeysEngineTests",
+            ["Core", "KeysEngine", "FilesEngine", "LocalKeyring", "RSAKeyring", "Streams", "TestSupport", crypto]),
+        tests(
+            "AuditRecordsTests",
+            [
+                "Core", "AuditRecordsEngine", "FilesEngine", "PostgresEngine", "MySQLEngine", "MongoDBEngine",
+                "Streams", "TestSupport", crypto,
+            ]),
+        tests(
+            "PKCS11Tests", ["Core", "PKCS11Keyring", "Envelope", "LocalKeyring", "RSAKeyring", "TestSupport", crypto]),
+        tests(
+            "OpenPGPTests", ["Core", "OpenPGPKeyring", "Sets", "Envelope", "Streams", "TestSupport", crypto]),
+        tests(
+            "PolicyTests", ["Core", "Sets", "Operations", "LocalKeyring", "Streams", "TestSupport", crypto, log]),
         tests("ReportingTests", ["Core", "MetricsReporter", "ProgressReporter", "TestSupport", log]),
         // The binary as its users meet it: events in, exit codes, files and databases out.
         tests("LifeboatTests", ["Core", "AWS", "Events", "S3Store", "TestSupport", crypto, log, "lifeboat"]),

@@ -15,12 +15,43 @@ package struct Contents: Equatable, Sendable {
     }
 
     package var tables: Int { data.count { $0.kind == .table } }
+
+    /// How many there are of what is counted in this kind of source: `tables` and `rows`, `collections` and
+    /// `documents`.
+    package var counts: [String: Int64] {
+        var counts: [String: Int64] = [:]
+        for entry in data {
+            guard let (things, content) = entry.kind.counted else { continue }
+            counts[things, default: 0] += 1
+            if let content { counts[content, default: 0] += entry.rows }
+        }
+        return counts.isEmpty ? ["tables": 0, "rows": 0] : counts
+    }
 }
 
 /// A collection of rows whose order means nothing.
 package struct DataEntry: Equatable, Comparable, Sendable {
-    package enum Kind: String, Sendable {
+    package enum Kind: String, CaseIterable, Sendable {
         case table, sequence, largeObject
+        /// Of a document database; its rows are documents.
+        case collection
+        /// A directory or file that was named to be stored, with all below it; its rows are entries.
+        case tree
+        case key
+        /// Audit records; its rows are the records.
+        case records
+
+        /// What their number, and that of their rows, is called in summaries.
+        var counted: (things: String, content: String?)? {
+            switch self {
+            case .table: ("tables", "rows")
+            case .sequence, .largeObject: nil
+            case .collection: ("collections", "documents")
+            case .tree: ("trees", "entries")
+            case .key: ("keys", nil)
+            case .records: ("trails", "records")
+            }
+        }
     }
 
     package var kind: Kind

@@ -6,13 +6,13 @@
 package protocol Engine: Sendable {
     var capabilities: EngineCapabilities { get }
 
-    /// Begins one consistent picture of the source. Nothing at the source is changed. Not retried: a picture that
-    /// failed is begun anew by the next run.
-    func snapshot(_ request: SnapshotRequest) async throws -> any Snapshot
+    /// Begins one consistent picture of the source, or says why there is nothing to store. Nothing at the source is
+    /// changed. Not retried: a picture that failed is begun anew by the next run.
+    func snapshot(_ request: SnapshotRequest) async throws -> SnapshotAnswer
 
-    /// Reads the parts of a set as a restore would and says whether they are complete. With `recompute` the contents
-    /// are computed again from the bytes, otherwise the result is `nil`. Touches no server.
-    func examine(_ parts: any PartOpener, recompute: Bool, meter: ProgressMeter) async throws -> Contents?
+    /// Reads the parts of a set as a restore would and says whether they are complete. Changes nothing anywhere; an
+    /// engine whose sets are proven against the source as well may look at it.
+    func examine(_ request: ExamineRequest) async throws -> Examined
 
     /// Looks at the destination and finds what would stop a restore, all of it, before anything is touched.
     func plan(_ request: RestoreRequest) async throws -> any RestorePlan
@@ -23,21 +23,71 @@ package struct EngineCapabilities: Sendable {
     package var name: String
     /// For people: `database clinic on db.example:5432`.
     package var endpoint: String
+    /// A restore ends by loading into what stands there, because the server cannot exchange the two in one step. The
+    /// safety set is then what a failure is rolled back from.
+    package var promotesInPlace: Bool
+    /// Each set is read back and proven in the run that stored it.
+    package var readsBack: Bool
 
-    package init(name: String, endpoint: String) {
+    package init(name: String, endpoint: String, promotesInPlace: Bool = false, readsBack: Bool = false) {
         self.name = name
         self.endpoint = endpoint
+        self.promotesInPlace = promotesInPlace
+        self.readsBack = readsBack
     }
 }
 
 package struct SnapshotRequest: Sendable {
     /// The target's newest manifest: sources that go on where the last set ended begin there.
     package var previous: Manifest?
+    /// The contents of that set; `nil` where there is none, or nothing here opens it.
+    package var previousContents: @Sendable () async throws -> Contents?
+    /// What the event itself brings to be stored, for sources that take it.
+    package var records: [JSON]
+    /// Store it although the engine finds nothing new: a safety set is always whole.
+    package var isForced: Bool
     package var meter: ProgressMeter
 
-    package init(previous: Manifest?, meter: ProgressMeter) {
+    package init(
+        previous: Manifest?, previousContents: @escaping @Sendable () async throws -> Contents? = { nil },
+        records: [JSON] = [], isForced: Bool = false, meter: ProgressMeter
+    ) {
         self.previous = previous
+        self.previousContents = previousContents
+        self.records = records
+        self.isForced = isForced
         self.meter = meter
+    }
+}
+
+/// What a source answers when it is asked for a picture.
+package enum SnapshotAnswer: Sendable {
+    case taken(any Snapshot)
+    /// No set is to be made now, and that is as it should be.
+    case nothingToStore(NothingToStore)
+
+    /// For sources that always have a picture. Throws where there is none.
+    package func picture(of object: String) throws -> any Snapshot {
+        switch self {
+        case .taken(let snapshot): return snapshot
+        case .nothingToStore(let nothing):
+            throw JobFailure(
+                .source, "take a picture of the source", object: object, cause: nothing.why,
+                hint: "run the job again when there is something to store")
+        }
+    }
+}
+
+/// Why no set was made by a run that succeeded.
+package struct NothingToStore: Sendable {
+    /// For people: `the keys are those of daily/backup-…`.
+    package var why: String
+    /// Counts and the like, for the result.
+    package var details: [String: JSON]
+
+    package init(why: String, details: [String: JSON] = [:]) {
+        self.why = why
+        self.details = details
     }
 }
 
@@ -81,10 +131,14 @@ package struct Part: Sendable {
     /// Lower-case letters, digits, `.`, `-` and `_`: `database.sql`.
     package var name: String
     package var source: any ByteSource
+    /// It comes to be while another part is read, and would hold that one back: it is written beside the others,
+    /// whatever the number of parts that may be written at once.
+    package var isCompanion: Bool
 
-    package init(name: String, source: any ByteSource) {
+    package init(name: String, source: any ByteSource, isCompanion: Bool = false) {
         self.name = name
         self.source = source
+        self.isCompanion = isCompanion
     }
 }
 
@@ -95,6 +149,36 @@ package protocol PartOpener: Sendable {
     /// The plaintext of a part. Every byte is authenticated before it is given, and the end is only reported when
     /// the last frame has authenticated and the stored digests hold. A part may be opened more than once.
     func open(_ part: String) async throws -> any ByteSource
+}
+
+package struct ExamineRequest: Sendable {
+    package var manifest: Manifest
+    package var parts: any PartOpener
+    /// Compute the contents again from the bytes.
+    package var recompute: Bool
+    package var meter: ProgressMeter
+
+    package init(manifest: Manifest, parts: any PartOpener, recompute: Bool, meter: ProgressMeter) {
+        self.manifest = manifest
+        self.parts = parts
+        self.recompute = recompute
+        self.meter = meter
+    }
+}
+
+/// What an engine found in the parts of a set.
+package struct Examined: Sendable {
+    /// Where they were asked for.
+    package var contents: Contents?
+    /// What the engine has checked beside, for the result.
+    package var details: [String: JSON]
+    package var notes: [String]
+
+    package init(contents: Contents?, details: [String: JSON] = [:], notes: [String] = []) {
+        self.contents = contents
+        self.details = details
+        self.notes = notes
+    }
 }
 
 package struct RestoreRequest: Sendable {
@@ -166,11 +250,39 @@ package protocol StagedRestore: Sendable {
     func inspect() async throws -> Contents
 
     /// Puts the staged copy in the place of what stands there, in one step, and keeps what it replaces under
-    /// another name, marked with `marker`. Throws with the original in place, or with exit code 16 or 17.
-    func promote(_ marker: RestoreMarker) async throws -> Promotion
+    /// another name, marked. An engine that can only load in place first makes sure that what stands there is still
+    /// what `safety` holds, and brings that back where anything fails. Throws with the original in place, or with exit
+    /// code 16 or 17.
+    func promote(_ request: PromotionRequest) async throws -> Promotion
 
     /// Removes the staged copy. Harmless twice; not after `promote`.
     func discard() async throws
+}
+
+package struct PromotionRequest: Sendable {
+    package var marker: RestoreMarker
+    /// The verified set of what is replaced; `nil` where nothing is, or none was wanted.
+    package var safety: SafetySet?
+    package var meter: ProgressMeter
+
+    package init(marker: RestoreMarker, safety: SafetySet?, meter: ProgressMeter) {
+        self.marker = marker
+        self.safety = safety
+        self.meter = meter
+    }
+}
+
+/// A set that holds what a restore replaces, opened.
+package struct SafetySet: Sendable {
+    package var manifest: Manifest
+    package var contents: Contents
+    package var parts: any PartOpener
+
+    package init(manifest: Manifest, contents: Contents, parts: any PartOpener) {
+        self.manifest = manifest
+        self.contents = contents
+        self.parts = parts
+    }
 }
 
 /// What is written beside the replaced copy, so that a replay finds the restore done and nothing unmarked is ever

@@ -13,6 +13,9 @@ package struct JSONFields {
         self.path = path
     }
 
+    /// The members that have not been read yet.
+    package var names: [String] { rest.keys.sorted() }
+
     package func name(_ field: String) -> String { path.isEmpty ? field : "\(path).\(field)" }
 
     package func error(_ field: String, _ problem: String) -> JSONFieldError {

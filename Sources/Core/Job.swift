@@ -45,12 +45,15 @@ package struct BackupJob: Equatable, Sendable {
     package var target: String
     package var tier: Tier
     package var requestID: RequestID
+    /// What the event itself brings to be stored, for sources that take it: the real-time mode of audit records.
+    package var records: [JSON]
     package var dryRun: Bool
 
-    package init(target: String, tier: Tier, requestID: RequestID, dryRun: Bool = false) {
+    package init(target: String, tier: Tier, requestID: RequestID, records: [JSON] = [], dryRun: Bool = false) {
         self.target = target
         self.tier = tier
         self.requestID = requestID
+        self.records = records
         self.dryRun = dryRun
     }
 }
@@ -165,4 +168,87 @@ package enum Verdict: String, Sendable {
 /// How deep a proof goes. Only one by restore counts for prune and monitor.
 package enum ProofDepth: String, Sendable {
     case integrity, restore
+}
+
+/// Deletes what is past its retention.
+package struct PruneJob: Equatable, Sendable {
+    package var target: String
+    package var requestID: RequestID
+    package var dryRun: Bool
+
+    package init(target: String, requestID: RequestID, dryRun: Bool = false) {
+        self.target = target
+        self.requestID = requestID
+        self.dryRun = dryRun
+    }
+}
+
+/// Sets or lifts a legal hold.
+package struct HoldJob: Equatable, Sendable {
+    package enum Change: String, Sendable {
+        case hold, release
+    }
+
+    package var target: String
+    package var key: KeySelector
+    package var requestID: RequestID
+    package var change: Change
+    /// Why, in the words of whoever asked; recorded with the set.
+    package var reason: String
+    package var dryRun: Bool
+
+    package init(
+        target: String, key: KeySelector, requestID: RequestID, change: Change, reason: String, dryRun: Bool = false
+    ) {
+        self.target = target
+        self.key = key
+        self.requestID = requestID
+        self.change = change
+        self.reason = reason
+        self.dryRun = dryRun
+    }
+}
+
+/// Wraps the data keys of existing sets for the recipients that are configured now.
+package struct RewrapJob: Equatable, Sendable {
+    package var target: String
+    /// One set; `nil` for every set of the target.
+    package var key: KeySelector?
+    package var requestID: RequestID
+    package var store: StoreChoice
+    package var dryRun: Bool
+
+    package init(
+        target: String, key: KeySelector? = nil, requestID: RequestID, store: StoreChoice = .both,
+        dryRun: Bool = false
+    ) {
+        self.target = target
+        self.key = key
+        self.requestID = requestID
+        self.store = store
+        self.dryRun = dryRun
+    }
+}
+
+/// Writes a set out under its current recipients, freshly sealed, for stock tools.
+package struct ExportJob: Equatable, Sendable {
+    package var target: String
+    package var key: KeySelector
+    package var requestID: RequestID
+    package var store: StoreChoice
+    /// An absolute path that does not exist yet, or an empty directory.
+    package var directory: String
+    package var dryRun: Bool
+
+    package init(
+        target: String, key: KeySelector, requestID: RequestID, store: StoreChoice = .primary, directory: String,
+        dryRun: Bool = false
+    ) {
+        self.target = target
+        self.key = key
+        self.requestID = requestID
+        self.store = store
+        self.directory = directory
+        self.dryRun = dryRun
+    }
 }

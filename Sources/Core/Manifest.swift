@@ -138,13 +138,12 @@ package struct Segment: Equatable, Sendable {
 
 /// What may be said of the contents in clear. The contents themselves are an encrypted part.
 package struct ContentsSummary: Equatable, Sendable {
-    package var tables: Int64
-    package var rows: Int64
+    /// By what is counted, as ``Contents/counts`` names it; never empty.
+    package var counts: [String: Int64]
 
-    package init(tables: Int64, rows: Int64) {
-        self.tables = tables
-        self.rows = rows
-    }
+    package init(_ counts: [String: Int64]) { self.counts = counts }
+
+    package var json: [String: JSON] { counts.mapValues { .exact($0) } }
 }
 
 package struct EncryptionInfo: Equatable, Sendable {

@@ -25,7 +25,7 @@ extension Manifest {
                 "algorithm": .string(compression.algorithm.rawValue), "level": .integer(Int64(compression.level)),
             ]),
             "parts": .array(parts.map(\.json)),
-            "contents": .object(["tables": .exact(contents.tables), "rows": .exact(contents.rows)]),
+            "contents": .object(contents.json),
             "encryption_info": encryption.json,
             "retention": .object(present: [
                 "tier": .string(key.tier.rawValue),
@@ -240,9 +240,10 @@ extension JSONFields {
 
     fileprivate mutating func contentsSummary(_ field: String) throws(JSONFieldError) -> ContentsSummary {
         var inner = try JSONFields(try required(field), path: name(field))
-        let summary = ContentsSummary(tables: try inner.count("tables"), rows: try inner.count("rows"))
-        try inner.finish()
-        return summary
+        var counts: [String: Int64] = [:]
+        for name in inner.names { counts[name] = try inner.count(name) }
+        guard !counts.isEmpty else { throw error(field, "is empty") }
+        return ContentsSummary(counts)
     }
 
     fileprivate mutating func retention(_ field: String, tier: Tier) throws(JSONFieldError) -> Retention {

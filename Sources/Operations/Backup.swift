@@ -15,11 +15,12 @@ package struct Backup: Sendable {
     package func run() async throws -> JobResult {
         if job.dryRun { return try await plan() }
         let (stored, result) = try await make()
+        guard let stored else { return result }
         // Outside the target's lock, and with the snapshot long closed: no slow second store holds either open.
         return await copied(stored, result)
     }
 
-    private func make() async throws -> (StoredManifest, JobResult) {
+    private func make() async throws -> (StoredManifest?, JobResult) {
         try await workplace.locked(for: job.requestID, waiting: 0) { lease in
             let listing = try await workplace.catalog.listing()
             if let finished = try await workplace.catalog.finished(job.requestID, tier: job.tier, in: listing) {
@@ -32,14 +33,48 @@ package struct Backup: Sendable {
             let made = try await phases.measure("backup") {
                 try await workplace.watching(meter) {
                     try await workplace.makeSet(
-                        of: workplace.engine, tier: job.tier, requestID: job.requestID, in: listing, under: lease,
-                        meter: meter)
+                        of: workplace.engine, tier: job.tier, requestID: job.requestID, records: job.records,
+                        in: listing, under: lease, meter: meter)
                 }
             }
-            var result = result(of: made, replayed: false)
-            result.phases = phases.all
-            return (made, result)
+            switch made {
+            case .nothing(let nothing): return (nil, result(of: nothing).with(phases))
+            case .set(let stored):
+                var result = result(of: stored, replayed: false)
+                if workplace.engine.capabilities.readsBack { try await readBack(stored, phases, &result) }
+                return (stored, result.with(phases))
+            }
         }
+    }
+
+    /// Proves the set in the run that made it. One that does not hold stays for a person to look at, and the run fails.
+    private func readBack(_ stored: StoredManifest, _ phases: Phases, _ result: inout JobResult) async throws {
+        await workplace.step("read back")
+        let meter = ProgressMeter(stage: "read back")
+        let examined = try await phases.measure("readBack") {
+            try await workplace.watching(meter) {
+                let reader = try await SetReader.open(stored, in: workplace.store, configuration: workplace.reader)
+                let examined = try await workplace.proveIntegrity(of: reader, recompute: true, meter: meter)
+                try await reader.add(
+                    Proof(
+                        depth: .integrity, verdict: .proven, time: workplace.clock.now(),
+                        requestID: job.requestID.description, contentsCompared: true))
+                return examined
+            }
+        }
+        result.verdict = .proven
+        result.proofDepth = .integrity
+        result.notes += examined.notes
+        result.details.merge(examined.details) { $1 }
+    }
+
+    private func result(of nothing: NothingToStore) -> JobResult {
+        var result = JobResult(action: "backup", target: workplace.target, requestID: job.requestID)
+        result.tier = job.tier
+        result.notes = ["no set was made: \(nothing.why)"]
+        result.details = nothing.details
+        result.details["stored"] = .bool(false)
+        return result
     }
 
     /// The set in the second store, and what earlier runs left to do there. Whatever comes of it, the set is made.
@@ -88,10 +123,9 @@ package struct Backup: Sendable {
         result.replayed = replayed
         result.notes = manifest.exceptions
         result.details = [
-            "tables": .exact(manifest.contents.tables), "rows": .exact(manifest.contents.rows),
             "manifestSHA256": .string(hexText(stored.sha256)),
             "retainUntil": manifest.retention.retainUntil.map { .string($0.description) } ?? .null,
-        ]
+        ].merging(manifest.contents.json) { $1 }
         return result
     }
 
@@ -112,8 +146,16 @@ package struct Backup: Sendable {
         let head = try await workplace.catalog.head(in: listing)
         let meter = ProgressMeter(stage: "plan")
         let engine = workplace.engine
-        let snapshot = try await workplace.watching(meter) {
-            try await engine.snapshot(SnapshotRequest(previous: head.stored?.manifest, meter: meter))
+        let request = workplace.snapshotRequest(
+            after: head, records: job.records, isForced: false, meter: meter)
+        let answer = try await workplace.watching(meter) { try await engine.snapshot(request) }
+        let snapshot: any Snapshot
+        switch answer {
+        case .taken(let taken): snapshot = taken
+        case .nothingToStore(let nothing):
+            var result = result(of: nothing)
+            result.dryRun = true
+            return result
         }
         await uncancelled { await snapshot.cancel() }
         _ = try await SetWriter(

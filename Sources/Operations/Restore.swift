@@ -39,7 +39,7 @@ package struct Restore: Sendable {
 
             let (safety, staged) = try await stageBesideSafety(plan, of: destination, under: lease, phases, meter)
             let comparison = try await compare(staged, with: reader, contents, phases, meter)
-            let promotion = try await promote(staged, reader, safety?.manifest.key, under: lease, phases, meter)
+            let promotion = try await promote(staged, reader, safety, under: lease, phases, meter)
             return await finish(reader, plan, safety, comparison, promotion, phases)
         }
     }
@@ -120,9 +120,10 @@ package struct Restore: Sendable {
         return try await failing(as: .restoreFailedOriginalIntact) {
             try await phases.measure("safetyBackup") {
                 try await workplace.watching(meter) {
-                    let made = try await workplace.makeSet(
+                    let attempt = try await workplace.makeSet(
                         of: destination, tier: .safety, requestID: job.requestID,
                         in: try await workplace.catalog.listing(), under: lease, meter: meter)
+                    guard case .set(let made) = attempt else { throw noSafety(of: destination) }
                     meter.begin("verify the safety backup", expected: made.manifest.storedSize)
                     let reader = try await SetReader.open(
                         made, in: workplace.store, configuration: workplace.reader)
@@ -135,6 +136,12 @@ package struct Restore: Sendable {
                 }
             }
         }
+    }
+
+    private func noSafety(of destination: any Engine) -> JobFailure {
+        JobFailure(
+            .restoreFailedOriginalIntact, "make the safety backup", object: destination.capabilities.endpoint,
+            cause: "the source gave nothing to store", hint: "nothing was replaced; look at what stands there")
     }
 
     private func compare(
@@ -164,20 +171,22 @@ package struct Restore: Sendable {
     }
 
     private func promote(
-        _ staged: any StagedRestore, _ reader: SetReader, _ safety: BackupKey?, under lease: Lease, _ phases: Phases,
+        _ staged: any StagedRestore, _ reader: SetReader, _ safety: StoredManifest?, under lease: Lease,
+        _ phases: Phases,
         _ meter: ProgressMeter
     ) async throws -> Promotion {
         await workplace.step("swap")
         meter.begin("swap")
+        let marker = RestoreMarker(
+            requestID: job.requestID, setKey: reader.manifest.key, safetyKey: safety?.manifest.key,
+            time: workplace.clock.now())
         do {
             try await lease.check()
             return try await failing(as: .restoreFailedOriginalIntact) {
-                try await phases.measure("swap") {
+                let safety = try await open(safety)
+                return try await phases.measure("swap") {
                     try await workplace.watching(meter) {
-                        try await staged.promote(
-                            RestoreMarker(
-                                requestID: job.requestID, setKey: reader.manifest.key, safetyKey: safety,
-                                time: workplace.clock.now()))
+                        try await staged.promote(PromotionRequest(marker: marker, safety: safety, meter: meter))
                     }
                 }
             }
@@ -188,6 +197,12 @@ package struct Restore: Sendable {
             await discard(staged)
             throw error
         }
+    }
+
+    private func open(_ safety: StoredManifest?) async throws -> SafetySet? {
+        guard let safety else { return nil }
+        let reader = try await SetReader.open(safety, in: workplace.store, configuration: workplace.reader)
+        return SafetySet(manifest: safety.manifest, contents: try await reader.contents(), parts: reader)
     }
 
     private func finish(
@@ -263,10 +278,8 @@ package struct Restore: Sendable {
         result.snapshotTime = reader.manifest.snapshotTime
         result.storedBytes = reader.manifest.storedSize
         result.sourceBytes = reader.manifest.plainSize
-        result.details = [
-            "tables": .exact(reader.manifest.contents.tables), "rows": .exact(reader.manifest.contents.rows),
-            "destination": .string(job.destination ?? workplace.engine.capabilities.endpoint),
-        ]
+        result.details = reader.manifest.contents.json
+        result.details["destination"] = .string(job.destination ?? workplace.engine.capabilities.endpoint)
         return result
     }
 

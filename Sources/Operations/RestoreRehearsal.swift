@@ -21,7 +21,7 @@ extension Restore {
             try await preflight(reader, try await reader.contents(), at: destination, meter)
         }
         meter.begin("fetch", expected: reader.manifest.plainSize)
-        let reprints = try await phases.measure("fetch") {
+        let examined = try await phases.measure("fetch") {
             try await workplace.watching(meter) {
                 try await workplace.proveIntegrity(of: reader, recompute: false, meter: meter)
             }
@@ -30,7 +30,7 @@ extension Restore {
         result.dryRun = true
         result.verdict = .inconclusive
         result.phases = phases.all
-        result.notes = plan.summary.notes + reprints + notes.all
+        result.notes = plan.summary.notes + examined.notes + notes.all
         result.details["replaces"] = plan.summary.replaces.map { .string($0) } ?? .null
         result.details["alreadyDone"] = .bool(plan.summary.alreadyDone)
         result.details["neededBytes"] = .exact(plan.summary.neededBytes)

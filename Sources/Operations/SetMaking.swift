@@ -2,23 +2,48 @@ import Core
 import Logging
 import Sets
 
+/// What became of an attempt to make a set.
+enum SetMade {
+    case set(StoredManifest)
+    case nothing(NothingToStore)
+}
+
 extension Workplace {
     /// Takes a picture of `source`, writes it and commits it as the next set of the target's chain. `listing` is of all
-    /// tiers, taken under the target's lock, which is still held. Whatever ends it before the commit, no set exists and the segments are removed.
+    /// tiers, taken under the target's lock, which is still held. Whatever ends it before the commit, no set exists and
+    /// the segments are removed.
     func makeSet(
-        of source: any Engine, tier: Tier, requestID: RequestID, in listing: Catalog.Listing, under lease: Lease,
-        meter: ProgressMeter
-    ) async throws -> StoredManifest {
+        of source: any Engine, tier: Tier, requestID: RequestID, records: [JSON] = [], in listing: Catalog.Listing,
+        under lease: Lease, meter: ProgressMeter
+    ) async throws -> SetMade {
         let head = try await catalog.head(in: listing)
         meter.begin("snapshot")
-        let snapshot = try await source.snapshot(SnapshotRequest(previous: head.stored?.manifest, meter: meter))
-        do {
-            return try await write(
-                snapshot, tier: tier, requestID: requestID, after: head, under: lease, meter: meter)
-        } catch {
-            await uncancelled { await snapshot.cancel() }
-            throw error
+        let request = snapshotRequest(after: head, records: records, isForced: tier == .safety, meter: meter)
+        switch try await source.snapshot(request) {
+        case .nothingToStore(let nothing): return .nothing(nothing)
+        case .taken(let snapshot):
+            do {
+                return .set(
+                    try await write(
+                        snapshot, tier: tier, requestID: requestID, after: head, under: lease, meter: meter))
+            } catch {
+                await uncancelled { await snapshot.cancel() }
+                throw error
+            }
         }
+    }
+
+    /// What an engine is asked, with the target's newest set for it to look at.
+    func snapshotRequest(
+        after head: Catalog.Head, records: [JSON], isForced: Bool, meter: ProgressMeter
+    ) -> SnapshotRequest {
+        let (store, reader) = (store, reader)
+        return SnapshotRequest(
+            previous: head.stored?.manifest,
+            previousContents: {
+                guard let stored = head.stored, reader.canOpen else { return nil }
+                return try await SetReader.open(stored, in: store, configuration: reader).contents()
+            }, records: records, isForced: isForced, meter: meter)
     }
 
     private func write(

@@ -122,8 +122,10 @@ package struct Verify: Sendable {
         }
         if let needed = ThawNeeded(reader.archived, of: key) { throw needed }
         do {
-            result.notes = try await workplace.proveIntegrity(
+            let examined = try await workplace.proveIntegrity(
                 of: reader, recompute: job.recomputeContents, meter: meter)
+            result.notes = examined.notes
+            result.details.merge(examined.details) { $1 }
         } catch let failure as any Failure where failure.exitCode == .verificationFailed {
             try await record(.failed, reader)
             throw failure
@@ -156,9 +158,8 @@ package struct Verify: Sendable {
         result.sourceBytes = stored.manifest.plainSize
         result.chainSequence = stored.manifest.sequence
         result.details = [
-            "tables": .exact(stored.manifest.contents.tables), "rows": .exact(stored.manifest.contents.rows),
-            "contentsCompared": .bool(job.recomputeContents && verdict == .proven),
-        ]
+            "contentsCompared": .bool(job.recomputeContents && verdict == .proven)
+        ].merging(stored.manifest.contents.json) { $1 }
         return result
     }
 }
@@ -189,12 +190,13 @@ extension Workplace {
     /// Reads every part of a set to its end: stored digests, every frame, decompression, and the engine's own sign
     /// that it is complete; with `recompute` also that its rows are those that were recorded. Returns what is worth
     /// noting; throws what makes the set unusable.
-    func proveIntegrity(of reader: SetReader, recompute: Bool, meter: ProgressMeter) async throws -> [String] {
+    func proveIntegrity(of reader: SetReader, recompute: Bool, meter: ProgressMeter) async throws -> Examined {
         let recorded = try await reader.contents()
         let parts = NotingOpener(reader)
-        let examined = try await engine.examine(parts, recompute: recompute, meter: meter)
+        var examined = try await engine.examine(
+            ExamineRequest(manifest: reader.manifest, parts: parts, recompute: recompute, meter: meter))
         try await reader.readThrough(parts.unopened, meter: meter)
-        guard let found = examined else { return [] }
+        guard let found = examined.contents else { return examined }
         let comparison = ContentsComparison(recorded: recorded, found: found)
         guard comparison.isEqual else {
             throw JobFailure(
@@ -202,7 +204,8 @@ extension Workplace {
                 cause: comparison.failures.prefix(20).joined(separator: "; "),
                 hint: "do not use this set; verify others and restore one that is proven")
         }
-        return comparison.reprints
+        examined.notes += comparison.reprints
+        return examined
     }
 }
 

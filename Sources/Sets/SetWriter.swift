@@ -92,15 +92,20 @@ package final class SetWriter: Sendable {
 
     /// Writes every part that `snapshot` gives, a few at once, and waits for its verdict on itself.
     package func write(_ snapshot: any Snapshot, meter: ProgressMeter) async throws -> Contents {
-        try await withThrowingTaskGroup(of: Void.self) { group in
+        try await withThrowingTaskGroup(of: Bool.self) { group in
             var running = 0
             for try await part in snapshot.parts {
-                if running >= configuration.parallelJobs {
-                    try await group.next()
-                    running -= 1
+                while !part.isCompanion, running >= configuration.parallelJobs,
+                    let wasCompanion = try await group.next()
+                {
+                    if !wasCompanion { running -= 1 }
                 }
-                group.addTask { try await self.write(part, meter: meter) }
-                running += 1
+                group.addTask {
+                    // A companion grows no faster than what it describes, whose bytes are the ones that are counted.
+                    try await self.write(part, meter: part.isCompanion ? nil : meter)
+                    return part.isCompanion
+                }
+                if !part.isCompanion { running += 1 }
             }
             try await group.waitForAll()
         }
@@ -180,7 +185,7 @@ package final class SetWriter: Sendable {
             details: closing.facts.details, exceptions: closing.facts.exceptions + exceptions,
             sourceSize: closing.facts.sourceSize, compression: configuration.compression,
             parts: written.value.sorted { $0.name < $1.name },
-            contents: ContentsSummary(tables: Int64(closing.contents.tables), rows: closing.contents.rows),
+            contents: ContentsSummary(closing.contents.counts),
             encryption: EncryptionInfo(
                 algorithm: EncryptionInfo.messageAlgorithm, context: context, dataKeys: dataKeys),
             retention: retention(closing.facts.time))

@@ -23,7 +23,7 @@ struct ManifestTests {
                 StoredPart(
                     name: "database.sql",
                     segments: [segment("database.sql.zst", 5000), segment("database.sql.zst.0002", 700)]),
-            ], contents: ContentsSummary(tables: 7, rows: 4711),
+            ], contents: ContentsSummary(["tables": 7, "rows": 4711]),
             encryption: EncryptionInfo(
                 algorithm: "AES-256-GCM", context: ["lifeboat-set": key.description],
                 dataKeys: [

@@ -133,16 +133,17 @@ final class TextEngine: Engine {
             ], schema: [])
     }
 
-    func snapshot(_ request: SnapshotRequest) async throws -> any Snapshot {
-        TextSnapshot(
-            text: text,
-            facts: SnapshotFacts(time: clock.now(), sourceSize: Int64(text.count), details: [:], exceptions: []))
+    func snapshot(_ request: SnapshotRequest) async throws -> SnapshotAnswer {
+        .taken(
+            TextSnapshot(
+                text: text,
+                facts: SnapshotFacts(time: clock.now(), sourceSize: Int64(text.count), details: [:], exceptions: [])))
     }
 
-    func examine(_ parts: any PartOpener, recompute: Bool, meter: ProgressMeter) async throws -> Contents? {
-        let source = try await parts.open("text")
+    func examine(_ request: ExamineRequest) async throws -> Examined {
+        let source = try await request.parts.open("text")
         let bytes = try await onThread("examine") { try source.collect(limit: 64 << 20) }
-        return recompute ? Self.contents(bytes) : nil
+        return Examined(contents: request.recompute ? Self.contents(bytes) : nil)
     }
 
     func plan(_ request: RestoreRequest) async throws -> any RestorePlan { TextPlan(engine: self, request: request) }
@@ -184,9 +185,9 @@ private struct TextStaged: StagedRestore {
 
     func inspect() async throws -> Contents { TextEngine.contents(text) }
 
-    func promote(_ marker: RestoreMarker) async throws -> Promotion {
+    func promote(_ request: PromotionRequest) async throws -> Promotion {
         engine.text = text
-        return Promotion(time: marker.time, replacedName: "old", notes: [])
+        return Promotion(time: request.marker.time, replacedName: "old", notes: [])
     }
 
     func discard() async throws {}

@@ -5,29 +5,13 @@ import TestSupport
 
 @testable import PostgresEngine
 
-/// A set as the engine sees it, in memory.
-struct TakenSet: Sendable {
-    var parts: [String: [UInt8]]
-    var order: [String]
-    var contents: Contents
-    var facts: SnapshotFacts
-
+extension TakenSet {
     var database: String {
-        get { String(decoding: parts["database.sql"] ?? [], as: UTF8.self) }
-        set { parts["database.sql"] = Array(newValue.utf8) }
+        get { self[text: "database.sql"] }
+        set { self[text: "database.sql"] = newValue }
     }
 
-    var globals: String { String(decoding: parts["globals.sql"] ?? [], as: UTF8.self) }
-}
-
-struct MemoryParts: PartOpener {
-    var parts: [String: [UInt8]]
-    var partNames: [String] { parts.keys.sorted() }
-
-    func open(_ part: String) async throws -> any ByteSource {
-        guard let bytes = parts[part] else { throw TestFailure("no part \(part)") }
-        return MemorySource(bytes)
-    }
+    var globals: String { self[text: "globals.sql"] }
 }
 
 extension PostgresServer {
@@ -54,69 +38,6 @@ extension PostgresServer {
     func databases(_ prefix: String) async throws -> [String] {
         try await sql("SELECT datname FROM pg_database ORDER BY 1").split(separator: "\n").map(String.init)
             .filter { $0.hasPrefix(prefix) }
-    }
-}
-
-extension PostgresDatabase {
-    /// Takes a whole snapshot into memory.
-    func take() async throws -> TakenSet {
-        let snapshot = try await snapshot(SnapshotRequest(previous: nil, meter: ProgressMeter()))
-        do {
-            var parts: [String: [UInt8]] = [:]
-            var order: [String] = []
-            for try await part in snapshot.parts {
-                let source = part.source
-                parts[part.name] = try await onThread("collect") { try source.collect(limit: 1 << 28) }
-                order.append(part.name)
-            }
-            let contents = try await snapshot.finish()
-            return TakenSet(parts: parts, order: order, contents: contents, facts: snapshot.facts)
-        } catch {
-            await snapshot.cancel()
-            throw error
-        }
-    }
-
-    /// Plans, stages, compares and promotes, as the operation does.
-    @discardableResult
-    func restore(_ request: RestoreRequest, safetyKey: BackupKey? = nil) async throws -> Promotion {
-        let staged = try await plan(request).stage()
-        do {
-            let comparison = ContentsComparison(recorded: request.contents, found: try await staged.inspect())
-            guard comparison.isEqual else { throw TestFailure("not equal: \(comparison.failures)") }
-            return try await staged.promote(
-                RestoreMarker(
-                    requestID: request.requestID, setKey: request.setKey, safetyKey: safetyKey, time: testTime))
-        } catch {
-            try await staged.discard()
-            throw error
-        }
-    }
-}
-
-let testTime = Timestamp(milliseconds: 1_736_924_400_000)
-let testKey = BackupKey(tier: .daily, timestamp: testTime)
-
-extension TakenSet {
-    /// A request to restore this set. `id` is a replayable one.
-    func request(
-        _ id: String, create: Bool = false, roles: RoleRestore = .missing, disk: Bool = true, bound: Bool = false,
-        verified: @escaping @Sendable (BackupKey) async throws -> Contents? = { _ in nil }
-    ) -> RestoreRequest {
-        RestoreRequest(
-            requestID: .run(id), setKey: testKey, manifest: manifest, contents: contents,
-            parts: MemoryParts(parts: parts), createDatabase: create, restoreRoles: roles, acknowledgeDisk: disk,
-            acknowledgeBoundObjects: bound, verifiedContents: verified, meter: ProgressMeter())
-    }
-
-    var manifest: Manifest {
-        Manifest(
-            key: testKey, target: "clinic", engine: "postgres", requestID: "r", attempt: "a",
-            snapshotTime: facts.time, finishedTime: facts.time, sequence: 1, previous: nil, details: facts.details,
-            exceptions: facts.exceptions, sourceSize: facts.sourceSize, compression: .standard, parts: [],
-            contents: ContentsSummary(tables: Int64(contents.tables), rows: contents.rows),
-            encryption: EncryptionInfo(algorithm: "", context: [:], dataKeys: []),
-            retention: Retention(retainUntil: nil))
     }
 }
 

@@ -1,4 +1,6 @@
 import Core
+import Streams
+import TestSupport
 import Testing
 
 @testable import PostgresEngine
@@ -73,7 +75,7 @@ struct NamesAndMarksTests {
     @Test("A dump is complete only where its completion line is the last that says anything")
     func completion() {
         func ends(_ text: String) -> Bool {
-            var tail = DumpTail()
+            var tail = StreamTail()
             for byte in text.utf8 { withUnsafeBytes(of: byte) { tail.add($0) } }
             return tail.ends(with: CompletionLine.database)
         }

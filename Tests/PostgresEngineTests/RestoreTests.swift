@@ -168,7 +168,7 @@ struct RestoreTests {
             set.database = set.database.replacing(row, with: bad)
             // The set says of itself what it holds, so that the server is the first to mind.
             set.contents = try #require(
-                try await engine.examine(MemoryParts(parts: set.parts), recompute: true, meter: ProgressMeter()))
+                try await engine.examine(set.examineRequest(recompute: true)).contents)
             let before = try await server.databases(database)
             let error = await #expect(throws: PostgresError.self) {
                 try await engine.restore(set.request("bad\(code)"))

@@ -32,10 +32,9 @@ struct SnapshotTests {
         let database = try await Clinic.create(on: server, patients: 20)
         let engine = server.engine(database)
         let set = try await engine.take()
-        let meter = ProgressMeter()
-        #expect(try await engine.examine(MemoryParts(parts: set.parts), recompute: false, meter: meter) == nil)
+        #expect(try await engine.examine(set.examineRequest(recompute: false)).contents == nil)
         #expect(
-            try await engine.examine(MemoryParts(parts: set.parts), recompute: true, meter: meter) == set.contents)
+            try await engine.examine(set.examineRequest(recompute: true)).contents == set.contents)
         for name in set.order {
             var missing = set.parts
             missing[name] = nil
@@ -43,8 +42,11 @@ struct SnapshotTests {
             cut[name]?.removeLast(100)
             for parts in [missing, cut] {
                 for recompute in [false, true] {
+                    var damaged = set
+                    damaged.parts = parts
+                    let request = damaged.examineRequest(recompute: recompute)
                     let error = await #expect(throws: (any Error).self) {
-                        try await engine.examine(MemoryParts(parts: parts), recompute: recompute, meter: meter)
+                        try await engine.examine(request)
                     }
                     #expect(
                         (error as? any Failure)?.exitCode == .verificationFailed,
@@ -180,8 +182,7 @@ struct SnapshotTests {
         let server = try await PostgresServer.shared()
         let database = try await server.createDatabase("picture")
         try await server.sql("CREATE TABLE t (a int); INSERT INTO t VALUES (1)", database: database)
-        let snapshot = try await server.engine(database).snapshot(
-            SnapshotRequest(previous: nil, meter: ProgressMeter()))
+        let snapshot = try await server.engine(database).picture()
         try await server.sql("INSERT INTO t VALUES (2)", database: database)
         for try await part in snapshot.parts { try await drain(part.source) }
         #expect(try await snapshot.finish().rows == 1)
@@ -191,8 +192,7 @@ struct SnapshotTests {
     func givenUp() async throws {
         let server = try await PostgresServer.shared()
         let database = try await Clinic.create(on: server, patients: 20)
-        let snapshot = try await server.engine(database).snapshot(
-            SnapshotRequest(previous: nil, meter: ProgressMeter()))
+        let snapshot = try await server.engine(database).picture()
         for try await _ in snapshot.parts { break }
         await snapshot.cancel()
         await snapshot.cancel()

@@ -54,14 +54,16 @@ struct SwapTests {
         try await server.sql(
             "BEGIN; CREATE TABLE held (a int); PREPARE TRANSACTION '\(database)'", database: database)
         let marker = RestoreMarker(requestID: .run("held"), setKey: testKey, safetyKey: nil, time: testTime)
-        let error = await #expect(throws: PostgresError.self) { try await staged.promote(marker) }
+        let error = await #expect(throws: PostgresError.self) {
+            try await staged.promote(PromotionRequest(marker: marker, safety: nil, meter: ProgressMeter()))
+        }
         #expect(error?.kind == .swap && error?.exitCode == .restoreFailedOriginalIntact)
         // The plan would have said so, had it been there then.
         let refused = await #expect(throws: PostgresError.self) { try await engine.plan(set.request("again")) }
         #expect(refused?.cause.contains("prepared transactions") == true)
         try await server.sql("ROLLBACK PREPARED '\(database)'", database: database)
         // The staged copy is still good once the way is free.
-        _ = try await staged.promote(marker)
+        _ = try await staged.promote(PromotionRequest(marker: marker, safety: nil, meter: ProgressMeter()))
         #expect(try await engine.take().contents == set.contents)
     }
 
@@ -75,7 +77,9 @@ struct SwapTests {
         try await server.sql("ALTER DATABASE \(database) RENAME TO \(database)_aside")
         try await server.sql("CREATE DATABASE \(database)")
         let marker = RestoreMarker(requestID: .run("exchanged"), setKey: testKey, safetyKey: nil, time: testTime)
-        let error = await #expect(throws: PostgresError.self) { try await staged.promote(marker) }
+        let error = await #expect(throws: PostgresError.self) {
+            try await staged.promote(PromotionRequest(marker: marker, safety: nil, meter: ProgressMeter()))
+        }
         #expect(error?.exitCode == .restoreFailedOriginalIntact)
         try await staged.discard()
         #expect(try await engine.take().contents.rows == 0)

@@ -48,7 +48,7 @@ struct Examination {
     /// Cheap: every byte is authenticated and decompressed by the source, and only the last of them are looked at.
     private func checkCompletion(_ name: String, _ line: String) async throws {
         let source = MeteredSource(try await parts.open(name), meter: meter)
-        let tail = Guarded(DumpTail())
+        let tail = Guarded(StreamTail())
         try await pull(source, named: "examine") { chunk in tail.withLock { $0.add(chunk.bytes) } }
         guard tail.value.ends(with: line) else {
             throw PostgresError.damagedPart(name, "it does not end with the completion line of a dump")

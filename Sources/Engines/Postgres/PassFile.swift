@@ -1,14 +1,10 @@
-import CLinux
 import Core
-import Glibc
+import Streams
 
-/// The password for a child, as a file that exists in memory only and that no other user can open.
-///
-/// libpq reads it by the name of our own descriptor, `/proc/<pid>/fd/<n>`; it is gone when this is let go, so hold it
-/// for as long as the child may log in.
+/// The password for a child, in libpq's form. Hold it for as long as the child may log in.
 final class PassFile: Sendable {
-    let path: String
-    private let descriptor: Int32
+    var path: String { file.path }
+    private let file: MemoryFile
 
     /// `nil` where the endpoint has no password. The children are given no other server to log in to, so one line fits
     /// them all, whatever the database is called.
@@ -30,14 +26,6 @@ final class PassFile: Sendable {
             }
         }
         line.append(UInt8(ascii: "\n"))
-        descriptor = linux_memory_file("pgpass")
-        path = "/proc/\(getpid())/fd/\(descriptor)"
-        guard descriptor >= 0, write(descriptor, line, line.count) == line.count else {
-            throw PostgresError.configuration(
-                "POSTGRES_PASSWORD", "the system gave no memory file for it (error \(errno))",
-                hint: "the kernel must allow memfd_create; look at the container's seccomp profile")
-        }
+        file = try line.withUnsafeBytes { try MemoryFile($0, name: "pgpass") }
     }
-
-    deinit { if descriptor >= 0 { close(descriptor) } }
 }

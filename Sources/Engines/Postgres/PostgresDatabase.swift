@@ -41,12 +41,13 @@ package struct PostgresDatabase: Engine {
 
     package var capabilities: EngineCapabilities { EngineCapabilities(name: "postgres", endpoint: endpoint.label) }
 
-    package func snapshot(_ request: SnapshotRequest) async throws -> any Snapshot {
-        try await LogicalSnapshot.begin(self, meter: request.meter)
+    package func snapshot(_ request: SnapshotRequest) async throws -> SnapshotAnswer {
+        .taken(try await LogicalSnapshot.begin(self, meter: request.meter))
     }
 
-    package func examine(_ parts: any PartOpener, recompute: Bool, meter: ProgressMeter) async throws -> Contents? {
-        try await Examination(parts: parts, meter: meter).run(recompute: recompute)
+    package func examine(_ request: ExamineRequest) async throws -> Examined {
+        let examination = Examination(parts: request.parts, meter: request.meter)
+        return Examined(contents: try await examination.run(recompute: request.recompute))
     }
 
     package func plan(_ request: RestoreRequest) async throws -> any RestorePlan {

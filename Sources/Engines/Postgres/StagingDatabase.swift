@@ -82,10 +82,10 @@ final class StagingDatabase: StagedRestore {
         }
     }
 
-    func promote(_ marker: RestoreMarker) async throws -> Promotion {
+    func promote(_ request: PromotionRequest) async throws -> Promotion {
         try await failedRestore {
             let oid = try await analyze()
-            let swap = Swap(restore: restore, staging: name, stagingOID: oid, marker: marker)
+            let swap = Swap(restore: restore, staging: name, stagingOID: oid, marker: request.marker)
             var promotion = try await swap.run()
             promotion.notes = restore.summary.notes + keptNotes + promotion.notes
             return promotion

@@ -7,25 +7,12 @@ enum CompletionLine {
     static let globals = "-- PostgreSQL database cluster dump complete"
 }
 
-/// The last few kilobytes of a stream, where a dump says that it is complete.
-struct DumpTail: Sendable {
-    private static let limit = 4096
-    private var bytes: [UInt8] = []
-
-    mutating func add(_ chunk: UnsafeRawBufferPointer) {
-        bytes.append(contentsOf: chunk.suffix(Self.limit))
-        if bytes.count > Self.limit { bytes.removeFirst(bytes.count - Self.limit) }
-    }
-
+extension StreamTail {
     /// Whether `line` stands at the end, with nothing after it but blank lines, empty comments and the `\unrestrict` of
     /// newer versions.
     func ends(with line: String) -> Bool {
-        guard bytes.last == UInt8(ascii: "\n") else { return false }
-        for candidate in bytes.split(separator: UInt8(ascii: "\n")).reversed() {
-            if candidate.elementsEqual("--".utf8) || candidate.starts(with: "\\unrestrict ".utf8) { continue }
-            return candidate.elementsEqual(line.utf8)
-        }
-        return false
+        let last = lastLine { $0.elementsEqual("--".utf8) || $0.starts(with: "\\unrestrict ".utf8) }
+        return last?.elementsEqual(line.utf8) ?? false
     }
 }
 
@@ -35,7 +22,7 @@ final class DumpOutput: ByteSource {
     private let label: String
     private let completionLine: String
     private let object: String
-    private let tail = Guarded(DumpTail())
+    private let tail = Guarded(StreamTail())
     private let ended = Guarded(false)
 
     init(_ command: ChildCommand, completionLine: String, object: String) throws {

@@ -1,0 +1,49 @@
+/// A table, collection or the like of records with an id that only grows, as audit trails have them.
+///
+/// Nothing is changed at the source. Ids are whole numbers, or texts of one length that sort as they grow (an
+/// ObjectId in hexadecimal).
+package protocol RecordTable: Sendable {
+    /// For people: `table public.audit_log of database clinic on db.example:5432`.
+    var label: String { get }
+
+    /// What stands there past `id`, or from the beginning where it is `nil`.
+    func waiting(after id: RecordID?) async throws -> WaitingRecords
+
+    /// The records past `after` up to and with `through`, in the order of their ids: one line of canonical JSON each,
+    /// an object with every column or field. The id stands in the member that was configured as the id's. The end is
+    /// only reported when all of them have been given.
+    func records(after: RecordID?, through: RecordID) async throws -> any ByteSource
+}
+
+package enum RecordID: Hashable, Comparable, Sendable, CustomStringConvertible {
+    case number(Int64)
+    case text(String)
+
+    package var description: String {
+        switch self {
+        case .number(let number): String(number)
+        case .text(let text): text
+        }
+    }
+
+    package static func < (a: RecordID, b: RecordID) -> Bool {
+        switch (a, b) {
+        case (.number(let a), .number(let b)): a < b
+        case (.text(let a), .text(let b)): a.utf8.lexicographicallyPrecedes(b.utf8)
+        // A trail has ids of one kind; numbers first only makes the order total.
+        case (.number, .text): true
+        case (.text, .number): false
+        }
+    }
+}
+
+package struct WaitingRecords: Equatable, Sendable {
+    package var count: Int64
+    /// The greatest id; `nil` where none waits.
+    package var last: RecordID?
+
+    package init(count: Int64, last: RecordID?) {
+        self.count = count
+        self.last = last
+    }
+}
