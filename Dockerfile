@@ -1,4 +1,5 @@
-# The image of a backup job: the program, PostgreSQL's own clients, nothing that listens and no compiler.
+# The image of a backup job: the program, the clients of PostgreSQL and MariaDB, tar and gpg, nothing that listens
+# and no compiler. mongodump and mongorestore are in no archive of Debian: see docs/mongodb.md.
 #
 #   docker build --tag lifeboat .
 #   docker build --build-arg POSTGRES_MAJORS="14 15 16 17" --tag lifeboat .
@@ -16,7 +17,8 @@ SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 # hadolint ignore=DL3008
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        binutils libcurl4-openssl-dev libpq-dev libssl-dev libzstd-dev pkg-config zlib1g-dev \
+        binutils libcurl4-openssl-dev libmariadb-dev libmongoc-dev libp11-kit-dev libpq-dev libssl-dev libzstd-dev \
+        pkg-config zlib1g-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /source
 COPY Package.swift ./
@@ -39,7 +41,8 @@ RUN export DEBIAN_FRONTEND=noninteractive \
         apt-get install -y --no-install-recommends ca-certificates postgresql-common \
         && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y; \
     fi \
-    && apt-get install -y --no-install-recommends ca-certificates libpq5 libzstd1 zlib1g "$@" \
+    && apt-get install -y --no-install-recommends \
+        ca-certificates gnupg libmariadb3 libmongoc-1.0-0 libpq5 libzstd1 mariadb-client tar zlib1g "$@" \
     && rm -rf /var/lib/apt/lists/* \
     && for major in ${POSTGRES_MAJORS}; do "/usr/lib/postgresql/${major}/bin/pg_dump" --version || exit 1; done \
     && groupadd --gid 10001 lifeboat \
