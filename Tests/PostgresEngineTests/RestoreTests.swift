@@ -270,13 +270,16 @@ struct RestoreTests {
     @Test("that is cancelled while it loads leaves nothing behind")
     func cancelled() async throws {
         let server = try await PostgresServer.shared()
-        let database = try await Clinic.create(on: server, patients: 200)
+        let database = try await Clinic.create(on: server, patients: 20)
         let engine = server.engine(database)
         let set = try await engine.take()
         let before = try await server.databases(database)
-        let plan = try await engine.plan(set.request("cancelled"))
+        var request = set.request("cancelled")
+        let stalled = StalledParts(parts: set.parts, part: "database.sql")
+        request.parts = stalled
+        let plan = try await engine.plan(request)
         let task = Task { try await plan.stage() }
-        while try await server.databases(database) == before {}
+        try await stalled.reached()
         task.cancel()
         await #expect(throws: (any Error).self) { _ = try await task.value }
         #expect(try await server.databases(database) == before)

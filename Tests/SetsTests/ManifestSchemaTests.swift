@@ -21,7 +21,7 @@ struct ManifestSchemaTests {
             ("link", try manifests.compactMap { try $0.members()["previous"] }), ("part", parts),
             ("compression", try manifests.map { try $0.member("compression") }),
             ("segment", try parts.flatMap { try $0.member("segments").elements() }),
-            ("contents", try manifests.map { try $0.member("contents") }), ("encryptionInfo", encryption),
+            ("encryptionInfo", encryption),
             ("dataKey", try encryption.flatMap { try $0.member("encrypted_data_keys").elements() }),
             ("retention", try manifests.map { try $0.member("retention") }),
             ("signature", try manifests.compactMap { try $0.members()["signature"] }),
@@ -73,6 +73,8 @@ struct ManifestSchemaTests {
                 changed = copy.deepcopy(manifest)
                 list(objects(changed))[index]["extra"] = "x"
                 if validator.is_valid(changed): sys.exit(f"{file.name}: takes a member more in {original}")
+                # Which counts there are is each kind of source's own affair.
+                if original is manifest["contents"]: continue
                 for name in original.keys() - optional:
                     changed = copy.deepcopy(manifest)
                     del list(objects(changed))[index][name]
@@ -156,7 +158,7 @@ extension ManifestSchemaTests {
             ("details", .object(["a": .integer(1)])),
             ("exceptions", .string("none")), ("snapshotTime", .string("2025-01-15T07:00:00Z")),
             ("finishedTime", .string("2025-13-15T07:00:00.000Z")),
-            ("contents", .object(["tables": .integer(1), "rows": .integer(-1)])),
+            ("contents", .object(["tables": .integer(1), "rows": .integer(-1)])), ("contents", .object([:])),
         ]
         let signed = try #require(try await samples().first { $0.name == "signed" })
         let members = try JSON(parsing: signed.bytes).members()
