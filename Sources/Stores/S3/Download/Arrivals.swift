@@ -1,32 +1,18 @@
 import Core
-import Glibc
 
 /// Pieces that tasks bring and a thread waits for. It holds the tasks, so that they end with it.
 final class Arrivals: @unchecked Sendable {
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private let changed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-    // Guarded by `mutex`.
+    private let monitor = Monitor()
+    // Guarded by `monitor`.
     private var tasks: [Int: Task<Void, Never>] = [:]
     private var arrived: [Int: Result<[Chunk], any Error>] = [:]
     private var hasBeenCancelled = false
 
-    init() {
-        pthread_mutex_init(mutex, nil)
-        pthread_cond_init(changed, nil)
-    }
-
-    deinit {
-        pthread_cond_destroy(changed)
-        pthread_mutex_destroy(mutex)
-        changed.deallocate()
-        mutex.deallocate()
-    }
-
-    var isCancelled: Bool { locked { hasBeenCancelled } }
+    var isCancelled: Bool { monitor.locked { hasBeenCancelled } }
 
     /// Begins to fetch `piece`, which has not been begun before. From any thread.
     func start(_ piece: Int, _ body: @escaping @Sendable () async throws -> [Chunk]) {
-        locked {
+        monitor.locked {
             guard !hasBeenCancelled else { return }
             // The task ends by itself, or is cancelled with the download.
             tasks[piece] = Task { await self.run(piece, body) }
@@ -42,38 +28,32 @@ final class Arrivals: @unchecked Sendable {
     }
 
     private func arrive(_ piece: Int, _ result: Result<[Chunk], any Error>) {
-        locked {
+        monitor.locked {
             tasks[piece] = nil
             if !hasBeenCancelled { arrived[piece] = result }
-            pthread_cond_broadcast(changed)
+            monitor.changed()
         }
     }
 
     /// Blocks until `piece` is there, and gives it away. `CancellationError` after ``cancel()``.
     func wait(for piece: Int) throws -> [Chunk] {
-        try locked {
+        try monitor.locked {
             while true {
                 if hasBeenCancelled { throw CancellationError() }
                 if let result = arrived.removeValue(forKey: piece) { return try result.get() }
-                pthread_cond_wait(changed, mutex)
+                monitor.wait()
             }
         }
     }
 
     func cancel() {
-        let running = locked {
+        let running = monitor.locked {
             hasBeenCancelled = true
             arrived = [:]
             defer { tasks = [:] }
-            pthread_cond_broadcast(changed)
+            monitor.changed()
             return Array(tasks.values)
         }
         for task in running { task.cancel() }
-    }
-
-    private func locked<Result>(_ body: () throws -> Result) rethrows -> Result {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        return try body()
     }
 }
