@@ -11,6 +11,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 int linux_pipe(int descriptors[2], int capacity) {
@@ -45,6 +47,41 @@ int linux_open(const char *path, int flags, unsigned int mode) {
 
 int linux_rename_exclusive(const char *from, const char *to) {
     return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1u /* RENAME_NOREPLACE */);
+}
+
+int linux_open_at(int directory, const char *name, int flags, unsigned int mode) {
+    return openat(directory, name, flags, (mode_t)mode);
+}
+
+int linux_rename_exclusive_at(int from_directory, const char *from, int to_directory, const char *to) {
+    return (int)syscall(SYS_renameat2, from_directory, from, to_directory, to, 1u /* RENAME_NOREPLACE */);
+}
+
+int linux_exchange_at(int a_directory, const char *a, int b_directory, const char *b) {
+    return (int)syscall(SYS_renameat2, a_directory, a, b_directory, b, 2u /* RENAME_EXCHANGE */);
+}
+
+int64_t linux_list_attributes(int descriptor, char *names, size_t room) {
+    return (int64_t)flistxattr(descriptor, names, room);
+}
+
+int64_t linux_get_attribute(int descriptor, const char *name, void *value, size_t room) {
+    return (int64_t)fgetxattr(descriptor, name, value, room);
+}
+
+int linux_set_attribute(int descriptor, const char *name, const void *value, size_t count) {
+    return fsetxattr(descriptor, name, value, count, 0);
+}
+
+int linux_remove_attribute(int descriptor, const char *name) { return fremovexattr(descriptor, name); }
+
+int64_t linux_next_data(int descriptor, int64_t offset) { return (int64_t)lseek(descriptor, offset, SEEK_DATA); }
+
+int64_t linux_next_hole(int descriptor, int64_t offset) { return (int64_t)lseek(descriptor, offset, SEEK_HOLE); }
+
+int64_t linux_file_system_kind(int descriptor) {
+    struct statfs facts;
+    return fstatfs(descriptor, &facts) == 0 ? (int64_t)facts.f_type : -1;
 }
 
 void linux_start_writeback(int descriptor, int64_t offset, int64_t count) {

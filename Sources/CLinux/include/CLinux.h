@@ -19,6 +19,28 @@ int linux_open(const char *path, int flags, unsigned int mode);
 /// renameat2(2) with RENAME_NOREPLACE: fails with EEXIST where `to` exists.
 int linux_rename_exclusive(const char *from, const char *to);
 
+/// openat(2) with a mode.
+int linux_open_at(int directory, const char *name, int flags, unsigned int mode);
+
+/// renameat2(2) with RENAME_NOREPLACE, below open directories.
+int linux_rename_exclusive_at(int from_directory, const char *from, int to_directory, const char *to);
+
+/// renameat2(2) with RENAME_EXCHANGE: each of the two takes the other's name, in one step.
+int linux_exchange_at(int a_directory, const char *a, int b_directory, const char *b);
+
+/// flistxattr(2), fgetxattr(2), fsetxattr(2) and fremovexattr(2): the extended attributes of an open file.
+int64_t linux_list_attributes(int descriptor, char *names, size_t room);
+int64_t linux_get_attribute(int descriptor, const char *name, void *value, size_t room);
+int linux_set_attribute(int descriptor, const char *name, const void *value, size_t count);
+int linux_remove_attribute(int descriptor, const char *name);
+
+/// lseek(2) with SEEK_DATA and SEEK_HOLE: where from `offset` on a sparse file has data, and where its next hole is.
+int64_t linux_next_data(int descriptor, int64_t offset);
+int64_t linux_next_hole(int descriptor, int64_t offset);
+
+/// The kind of file system (statfs(2), `f_type`) that an open file is on; -1 where it cannot be told.
+int64_t linux_file_system_kind(int descriptor);
+
 /// sync_file_range(2) with SYNC_FILE_RANGE_WRITE: asks the kernel to begin writing these bytes to the disk. A hint,
 /// so its failure is not reported; fsync(2) is what counts.
 void linux_start_writeback(int descriptor, int64_t offset, int64_t count);
