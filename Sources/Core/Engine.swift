@@ -156,12 +156,22 @@ package struct ExamineRequest: Sendable {
     package var parts: any PartOpener
     /// Compute the contents again from the bytes.
     package var recompute: Bool
+    /// Compare the set with what stands at the source as well, where the engine proves its sets so. Not asked for where
+    /// the set is of another place: what a restore is about to replace.
+    package var comparesSource: Bool
+    /// The manifest that ``Manifest/previous`` names; `nil` where there is none any more. Throws where it is another.
+    package var predecessor: @Sendable () async throws -> Manifest?
     package var meter: ProgressMeter
 
-    package init(manifest: Manifest, parts: any PartOpener, recompute: Bool, meter: ProgressMeter) {
+    package init(
+        manifest: Manifest, parts: any PartOpener, recompute: Bool, comparesSource: Bool = false,
+        predecessor: @escaping @Sendable () async throws -> Manifest? = { nil }, meter: ProgressMeter
+    ) {
         self.manifest = manifest
         self.parts = parts
         self.recompute = recompute
+        self.comparesSource = comparesSource
+        self.predecessor = predecessor
         self.meter = meter
     }
 }
@@ -173,11 +183,29 @@ package struct Examined: Sendable {
     /// What the engine has checked beside, for the result.
     package var details: [String: JSON]
     package var notes: [String]
+    /// What keeps this from being a pass; `nil` where nothing does.
+    package var objection: Objection?
 
-    package init(contents: Contents?, details: [String: JSON] = [:], notes: [String] = []) {
+    package init(
+        contents: Contents?, details: [String: JSON] = [:], notes: [String] = [], objection: Objection? = nil
+    ) {
         self.contents = contents
         self.details = details
         self.notes = notes
+        self.objection = objection
+    }
+}
+
+/// What was found wrong by checks that go on after one has failed, so that the result can tell of all of them. An engine
+/// that stops at the first throws instead.
+package struct Objection: Sendable {
+    package var failure: JobFailure
+    /// The set itself is at fault, rather than what it was compared with: only then may it be recorded as failed.
+    package var isOfSet: Bool
+
+    package init(_ failure: JobFailure, isOfSet: Bool) {
+        self.failure = failure
+        self.isOfSet = isOfSet
     }
 }
 

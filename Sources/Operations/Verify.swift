@@ -122,10 +122,15 @@ package struct Verify: Sendable {
         }
         if let needed = ThawNeeded(reader.archived, of: key) { throw needed }
         do {
-            let examined = try await workplace.proveIntegrity(
-                of: reader, recompute: job.recomputeContents, meter: meter)
+            let examined = try await workplace.examine(
+                reader, recompute: job.recomputeContents, comparesSource: true, meter: meter)
             result.notes = examined.notes
             result.details.merge(examined.details) { $1 }
+            if let objection = examined.objection { result.object(objection) }
+            if let objection = examined.objection, objection.isOfSet {
+                try await record(.failed, reader)
+                return result
+            }
         } catch let failure as any Failure where failure.exitCode == .verificationFailed {
             try await record(.failed, reader)
             throw failure
@@ -171,6 +176,14 @@ extension JobResult {
         return result
     }
 
+    /// Ends the run with it. A difference is a failure; what could not be compared has not been proven.
+    fileprivate mutating func object(_ objection: Objection) {
+        verdict = objection.failure.exitCode == .verificationFailed ? .failed : .inconclusive
+        exitCode = objection.failure.exitCode
+        failure = objection.failure
+        if objection.isOfSet { proofDepth = nil }
+    }
+
     /// What a dry run says instead of asking for a thaw.
     mutating func note(_ needed: ThawNeeded) {
         notes.append(needed.note)
@@ -191,10 +204,21 @@ extension Workplace {
     /// that it is complete; with `recompute` also that its rows are those that were recorded. Returns what is worth
     /// noting; throws what makes the set unusable.
     func proveIntegrity(of reader: SetReader, recompute: Bool, meter: ProgressMeter) async throws -> Examined {
+        let examined = try await examine(reader, recompute: recompute, comparesSource: false, meter: meter)
+        if let objection = examined.objection { throw objection.failure }
+        return examined
+    }
+
+    /// The same, with the source compared where the engine does that. What the engine objects to is left to the caller.
+    func examine(
+        _ reader: SetReader, recompute: Bool, comparesSource: Bool, meter: ProgressMeter
+    ) async throws -> Examined {
         let recorded = try await reader.contents()
         let parts = NotingOpener(reader)
         var examined = try await engine.examine(
-            ExamineRequest(manifest: reader.manifest, parts: parts, recompute: recompute, meter: meter))
+            ExamineRequest(
+                manifest: reader.manifest, parts: parts, recompute: recompute, comparesSource: comparesSource,
+                predecessor: { try await reader.predecessor() }, meter: meter))
         try await reader.readThrough(parts.unopened, meter: meter)
         guard let found = examined.contents else { return examined }
         let comparison = ContentsComparison(recorded: recorded, found: found)

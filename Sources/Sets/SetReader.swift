@@ -143,6 +143,22 @@ package struct SetReader: PartOpener {
         return PartSource(stored, of: manifest, dataKey: dataKey, from: places, notes: notes)
     }
 
+    /// The manifest before this one in the target's chain; `nil` where this is the first, or that one has been removed
+    /// since. Believed by its digest, which stands in this one. Throws ``SetError`` where it is another.
+    package func predecessor() async throws -> Manifest? {
+        guard let link = manifest.previous else { return nil }
+        do {
+            let before = try await Catalog(home).manifest(link.key, of: manifest.target)
+            guard before.sha256 == link.sha256 else {
+                throw SetError.unreadableManifest(
+                    key: link.key.description, problem: "it is not the one that \(manifest.key) was joined to")
+            }
+            return before.manifest
+        } catch SetError.notFound {
+            return nil
+        }
+    }
+
     /// Reads `parts` to their ends, for parts that no engine looks into.
     package func readThrough(_ parts: [String], meter: ProgressMeter) async throws {
         for part in parts { try await drain(MeteredSource(try await open(part), meter: meter)) }

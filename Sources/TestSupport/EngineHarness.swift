@@ -41,9 +41,12 @@ package struct TakenSet: Sendable {
             acknowledgeBoundObjects: bound, verifiedContents: verified, meter: ProgressMeter())
     }
 
-    package func examineRequest(recompute: Bool) -> ExamineRequest {
+    package func examineRequest(
+        recompute: Bool, comparesSource: Bool = false, after predecessor: Manifest? = nil
+    ) -> ExamineRequest {
         ExamineRequest(
-            manifest: manifest, parts: MemoryParts(parts: parts), recompute: recompute, meter: ProgressMeter())
+            manifest: manifest, parts: MemoryParts(parts: parts), recompute: recompute,
+            comparesSource: comparesSource, predecessor: { predecessor }, meter: ProgressMeter())
     }
 }
 
