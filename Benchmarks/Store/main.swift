@@ -75,7 +75,7 @@ struct StoreBenchmark {
             configuration: SetWriterConfiguration(
                 target: "benchmark", engine: "file", recipients: [self.key], signer: nil,
                 compression: Compression(algorithm: .none, level: 0), parallelJobs: 2, rateLimit: nil,
-                dailyRetentionDays: nil, random: randomBytes, clock: unusedClock))
+                random: randomBytes, clock: unusedClock))
         let snapshot = FileSnapshot(path: path)
         let contents = try await writer.write(snapshot, meter: ProgressMeter())
         let stored = try await writer.commit(

@@ -7,16 +7,16 @@ package enum Tier: String, CaseIterable, Sendable {
     /// What an event may ask for.
     package static let selectable: [Tier] = allCases.filter { $0 != .safety }
 
-    /// Days a set of this tier is kept; `nil` for one that only a person removes.
-    package var retentionDays: Int? {
+    /// How long a set of this tier is kept where nothing else is configured.
+    package var retention: RetentionPeriod {
         switch self {
-        case .hourly: 7
-        case .daily: 90
-        case .weekly: 365
-        case .monthly: 3 * 365
-        case .annual: 7 * 365
-        case .manual: nil
-        case .safety: 30
+        case .hourly: .days(7)
+        case .daily: .days(90)
+        case .weekly: .days(365)
+        case .monthly: .days(3 * 365)
+        case .annual: .days(7 * 365)
+        case .manual: .forever
+        case .safety: .days(30)
         }
     }
 

@@ -117,8 +117,14 @@ package struct SnapshotFacts: Sendable {
     package var details: [String: String]
     /// What is less than it could be, for the manifest and the result: a fallback taken, a check switched off.
     package var exceptions: [String]
+    /// Earlier sets of the target without which this one cannot be restored, or not proven. They are never pruned
+    /// before it.
+    package var needs: [BackupKey]
 
-    package init(time: Timestamp, sourceSize: Int64, details: [String: String], exceptions: [String]) {
+    package init(
+        time: Timestamp, sourceSize: Int64, details: [String: String], exceptions: [String], needs: [BackupKey] = []
+    ) {
+        self.needs = needs
         self.time = time
         self.sourceSize = sourceSize
         self.details = details

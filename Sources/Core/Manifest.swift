@@ -18,6 +18,8 @@ package struct Manifest: Equatable, Sendable {
     package var sequence: Int64
     /// The set before it in the chain; `nil` for the first.
     package var previous: ChainLink?
+    /// Earlier sets without which this one cannot be restored, or not proven: they are kept as long as it is.
+    package var needs: [BackupKey]
     /// Versions and settings of source and tools.
     package var details: [String: String]
     package var exceptions: [String]
@@ -36,8 +38,8 @@ package struct Manifest: Equatable, Sendable {
         key: BackupKey, target: String, engine: String, requestID: String, attempt: String, snapshotTime: Timestamp,
         finishedTime: Timestamp, sequence: Int64, previous: ChainLink?, details: [String: String],
         exceptions: [String], sourceSize: Int64, compression: Compression, parts: [StoredPart],
-        contents: ContentsSummary, encryption: EncryptionInfo, retention: Retention, mac: [UInt8] = [],
-        signature: Signature? = nil
+        contents: ContentsSummary, encryption: EncryptionInfo, retention: Retention, needs: [BackupKey] = [],
+        mac: [UInt8] = [], signature: Signature? = nil
     ) {
         self.key = key
         self.target = target
@@ -48,6 +50,7 @@ package struct Manifest: Equatable, Sendable {
         self.finishedTime = finishedTime
         self.sequence = sequence
         self.previous = previous
+        self.needs = needs
         self.details = details
         self.exceptions = exceptions
         self.sourceSize = sourceSize
@@ -169,11 +172,14 @@ package struct Retention: Equatable, Sendable {
     package var legalHold: Bool
     /// Of the segments; everything else of a set stays in ``StorageClass/standard``.
     package var storageClass: StorageClass
+    /// Why it is kept longer than its tier's sets are; `nil` for a target of no class.
+    package var dataClass: DataClass?
 
     package init(
         retainUntil: Timestamp?, objectLock: ObjectLock.Mode? = nil, legalHold: Bool = false,
-        storageClass: StorageClass = .standard
+        storageClass: StorageClass = .standard, dataClass: DataClass? = nil
     ) {
+        self.dataClass = dataClass
         self.retainUntil = retainUntil
         self.objectLock = objectLock
         self.legalHold = legalHold

@@ -18,6 +18,7 @@ extension Manifest {
             "previous": previous.map {
                 .object(["key": .string($0.key.description), "sha256": .string(hexText($0.sha256))])
             },
+            "needs": needs.isEmpty ? nil : .array(needs.map { .string($0.description) }),
             "details": .object(details.mapValues { .string($0) }),
             "exceptions": .array(exceptions.map { .string($0) }),
             "sourceSize": .exact(sourceSize),
@@ -35,6 +36,7 @@ extension Manifest {
                 "legalHold": retention.legalHold ? .bool(true) : nil,
                 "storageClass": retention.storageClass == .standard
                     ? nil : .string(retention.storageClass.rawValue),
+                "dataClass": retention.dataClass.map { .string($0.rawValue) },
             ]),
             "mac": includingMAC ? .string(hexText(mac)) : nil,
             "signature": includingSignature
@@ -86,7 +88,8 @@ extension Manifest {
             sourceSize: try fields.size("sourceSize"), compression: try fields.compression("compression"),
             parts: parts, contents: try fields.contentsSummary("contents"),
             encryption: try EncryptionInfo(json: try fields.required("encryption_info"), path: "encryption_info"),
-            retention: try fields.retention("retention", tier: key.tier), mac: try fields.hex("mac", count: 32),
+            retention: try fields.retention("retention", tier: key.tier), needs: try fields.needs("needs"),
+            mac: try fields.hex("mac", count: 32),
             signature: try fields.signature("signature"))
         try fields.finish()
         guard sequence >= 1, (sequence == 1) == (previous == nil) else {
@@ -246,6 +249,19 @@ extension JSONFields {
         return ContentsSummary(counts)
     }
 
+    fileprivate mutating func needs(_ field: String) throws(JSONFieldError) -> [BackupKey] {
+        guard has(field) else { return [] }
+        var keys: [BackupKey] = []
+        for text in try strings(field) {
+            guard let key = BackupKey(text), !keys.contains(key) else {
+                throw error(field, "must name sets, each once")
+            }
+            keys.append(key)
+        }
+        guard !keys.isEmpty else { throw error(field, "is empty") }
+        return keys
+    }
+
     fileprivate mutating func retention(_ field: String, tier: Tier) throws(JSONFieldError) -> Retention {
         var inner = try JSONFields(try required(field), path: name(field))
         guard try inner.string("tier") == tier.rawValue else { throw inner.error("tier", "is not the key's") }
@@ -263,6 +279,12 @@ extension JSONFields {
                 throw inner.error("storageClass", "is none that is known")
             }
             retention.storageClass = storageClass
+        }
+        if let name = try inner.optionalString("dataClass") {
+            guard let dataClass = DataClass(rawValue: name) else {
+                throw inner.error("dataClass", "is none that is known")
+            }
+            retention.dataClass = dataClass
         }
         try inner.finish()
         return retention

@@ -43,7 +43,7 @@ package struct TargetSettings: Equatable, Sendable {
     package var compression: Compression
     /// Parts and pieces in flight, 1 to 64.
     package var parallelJobs: Int
-    /// For the daily tier; `nil` for ``Tier/retentionDays``.
+    /// For the daily tier; `nil` for ``Tier/retention``.
     package var retentionDays: Int?
     package var metricsDirectory: String?
     package var metricsPrefix: String

@@ -17,8 +17,8 @@ package struct SetWriterConfiguration: Sendable {
     package var parallelJobs: Int
     /// Bytes a second read from the source; `nil` for as fast as it goes.
     package var rateLimit: Int64?
-    /// Days for the daily tier, where they are not the usual ones.
-    package var dailyRetentionDays: Int?
+    /// How long the sets are kept.
+    package var retention: RetentionPolicy
     /// How the sets are kept from being changed and deleted; the store has to be able to.
     package var protection: SetProtection
     /// Of the segments, by tier, where the store has classes; standard for the others.
@@ -29,7 +29,7 @@ package struct SetWriterConfiguration: Sendable {
     package init(
         target: String, engine: String, recipients: [any KeyProvider], optionalRecipients: [any KeyProvider] = [],
         signer: Curve25519.Signing.PrivateKey?, compression: Compression, parallelJobs: Int, rateLimit: Int64?,
-        dailyRetentionDays: Int?, protection: SetProtection = SetProtection(),
+        retention: RetentionPolicy = RetentionPolicy(), protection: SetProtection = SetProtection(),
         storageClasses: [Tier: StorageClass] = [:], random: @escaping RandomBytes, clock: BlockingClock
     ) {
         self.target = target
@@ -40,7 +40,7 @@ package struct SetWriterConfiguration: Sendable {
         self.compression = compression
         self.parallelJobs = parallelJobs
         self.rateLimit = rateLimit
-        self.dailyRetentionDays = dailyRetentionDays
+        self.retention = retention
         self.protection = protection
         self.storageClasses = storageClasses
         self.random = random
@@ -84,7 +84,7 @@ package final class SetWriter: Sendable {
             random: configuration.random)
         (dataKey, dataKeys) = (made.dataKey, made.wrapped)
         var exceptions = made.unsealed
-        if configuration.protection.lockMode != nil, key.tier.retentionDays == nil {
+        if configuration.protection.lockMode != nil, configuration.retention.period(of: key.tier) == .forever {
             exceptions.append("not locked: sets of the tier \(key.tier.rawValue) are kept without an end")
         }
         self.exceptions = exceptions
@@ -188,7 +188,7 @@ package final class SetWriter: Sendable {
             contents: ContentsSummary(closing.contents.counts),
             encryption: EncryptionInfo(
                 algorithm: EncryptionInfo.messageAlgorithm, context: context, dataKeys: dataKeys),
-            retention: retention(closing.facts.time))
+            retention: retention(closing.facts.time), needs: closing.facts.needs)
         try ManifestSeal.seal(&manifest, dataKey: dataKey, signer: configuration.signer)
         let bytes = manifest.json().canonicalBytes
         let protection = manifest.protection(in: store, at: closing.finished)
@@ -231,13 +231,13 @@ package final class SetWriter: Sendable {
     }
 
     private func retention(_ time: Timestamp) -> Retention {
-        let days =
-            key.tier == .daily ? configuration.dailyRetentionDays ?? key.tier.retentionDays : key.tier.retentionDays
+        let end = configuration.retention.period(of: key.tier).end(from: time)
         return Retention(
-            retainUntil: days.map { time.adding(seconds: Int64($0) * 86400) },
+            retainUntil: end,
             // A lock has to have an end.
-            objectLock: days == nil ? nil : configuration.protection.lockMode,
+            objectLock: end == nil ? nil : configuration.protection.lockMode,
             legalHold: configuration.protection.legalHold,
-            storageClass: configuration.storageClasses[key.tier] ?? .standard)
+            storageClass: configuration.storageClasses[key.tier] ?? .standard,
+            dataClass: configuration.retention.dataClass)
     }
 }

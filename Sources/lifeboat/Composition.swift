@@ -32,7 +32,8 @@ enum Composition {
                 optionalRecipients: try providers(target.optionalRecipients, cloud: cloud),
                 signer: try target.signingKey.map(signer), compression: target.compression,
                 parallelJobs: target.parallelJobs, rateLimit: target.rateLimit,
-                dailyRetentionDays: target.retentionDays,
+                retention: RetentionPolicy(
+                    tiers: target.retentionDays.map { [.daily: .days($0)] } ?? [:]),
                 protection: SetProtection(lockMode: target.keeping.lock, legalHold: target.keeping.legalHold),
                 storageClasses: target.keeping.storageClasses, random: systemRandom, clock: blockingClock),
             reader: SetReaderConfiguration(

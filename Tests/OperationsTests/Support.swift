@@ -52,7 +52,7 @@ struct Clinic {
             writer: SetWriterConfiguration(
                 target: "clinic", engine: "text", recipients: [key], signer: nil,
                 compression: Compression(algorithm: .none, level: 0), parallelJobs: 2, rateLimit: nil,
-                dailyRetentionDays: nil, random: random,
+                random: random,
                 clock: BlockingClock(seconds: { 0 }, pause: { _ in })),
             reader: SetReaderConfiguration(
                 identities: [key], trustedSigners: [], symmetricProviders: ["lifeboat"]),

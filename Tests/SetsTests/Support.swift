@@ -38,7 +38,7 @@ struct Workbench {
     var writer: SetWriterConfiguration {
         SetWriterConfiguration(
             target: target, engine: "made-up", recipients: recipients, optionalRecipients: optionalRecipients,
-            signer: signer, compression: compression, parallelJobs: 2, rateLimit: nil, dailyRetentionDays: nil,
+            signer: signer, compression: compression, parallelJobs: 2, rateLimit: nil,
             protection: protection, storageClasses: storageClasses, random: random,
             clock: BlockingClock(seconds: { 0 }, pause: { _ in }))
     }
