@@ -9,9 +9,12 @@ package protocol RecordTable: Sendable {
     /// What stands there past `id`, or from the beginning where it is `nil`.
     func waiting(after id: RecordID?) async throws -> WaitingRecords
 
-    /// The records past `after` up to and with `through`, in the order of their ids: one line of canonical JSON each,
-    /// an object with every column or field. The id stands in the member that was configured as the id's. The end is
-    /// only reported when all of them have been given.
+    /// The records past `after` up to and with `through`, in the order of their ids: one line of JSON each, an object
+    /// with every column or field, and the same bytes for as long as the record is the same. The id stands in the member
+    /// that was configured as the id's. The end is only reported when all of them have been given.
+    ///
+    /// Where ids can be handed out before what carries them is seen, this waits for those who may still write a smaller
+    /// one than `through`, and throws where that takes too long.
     func records(after: RecordID?, through: RecordID) async throws -> any ByteSource
 }
 

@@ -16,7 +16,7 @@ final class Connection: Sendable {
     /// The session's process at the server.
     let processID: Int32
 
-    private let handle: Guarded<Handle?>
+    let handle: Guarded<Handle?>
     private let isClosing = Guarded(false)
 
     private init(

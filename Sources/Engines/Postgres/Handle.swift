@@ -31,7 +31,7 @@ struct Wait {
 
 /// libpq's own connection, used by one thread at a time.
 final class Handle {
-    private let connection: OpaquePointer
+    let connection: OpaquePointer
 
     var serverVersion: Int { Int(PQserverVersion(connection)) }
     var processID: Int32 { PQbackendPID(connection) }
@@ -93,7 +93,7 @@ final class Handle {
         return rows
     }
 
-    private func nextResult(purpose: String, object: String, wait: Wait) throws -> OpaquePointer? {
+    func nextResult(purpose: String, object: String, wait: Wait) throws -> OpaquePointer? {
         while PQisBusy(connection) == 1 {
             switch wait.until(PQsocket(connection), POLLIN) {
             case .ready: break
@@ -110,7 +110,7 @@ final class Handle {
     }
 
     /// Asks the server to stop, and takes what still comes, so that the session can be used for cleaning up.
-    private func cancelStatement() {
+    func cancelStatement() {
         if let cancel = PQgetCancel(connection) {
             var message = [CChar](repeating: 0, count: 256)
             _ = PQcancel(cancel, &message, Int32(message.count))
