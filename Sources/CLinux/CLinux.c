@@ -79,6 +79,8 @@ int64_t linux_next_data(int descriptor, int64_t offset) { return (int64_t)lseek(
 
 int64_t linux_next_hole(int descriptor, int64_t offset) { return (int64_t)lseek(descriptor, offset, SEEK_HOLE); }
 
+int linux_sync_file_system(int descriptor) { return syncfs(descriptor); }
+
 int64_t linux_file_system_kind(int descriptor) {
     struct statfs facts;
     return fstatfs(descriptor, &facts) == 0 ? (int64_t)facts.f_type : -1;

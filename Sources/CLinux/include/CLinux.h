@@ -38,6 +38,9 @@ int linux_remove_attribute(int descriptor, const char *name);
 int64_t linux_next_data(int descriptor, int64_t offset);
 int64_t linux_next_hole(int descriptor, int64_t offset);
 
+/// syncfs(2): everything written to the file system that an open file is on.
+int linux_sync_file_system(int descriptor);
+
 /// The kind of file system (statfs(2), `f_type`) that an open file is on; -1 where it cannot be told.
 int64_t linux_file_system_kind(int descriptor);
 
