@@ -39,13 +39,7 @@ extension Manifest {
                 "dataClass": retention.dataClass.map { .string($0.rawValue) },
             ]),
             "mac": includingMAC ? .string(hexText(mac)) : nil,
-            "signature": includingSignature
-                ? signature.map {
-                    .object([
-                        "algorithm": .string("Ed25519"), "publicKey": .string(hexText($0.publicKey)),
-                        "value": .string(hexText($0.value)),
-                    ])
-                } : nil,
+            "signature": includingSignature ? signature.map(\.json) : nil,
         ])
     }
 
@@ -108,6 +102,15 @@ package struct ManifestError: Error, CustomStringConvertible {
     package init(problem: String) { self.problem = problem }
 
     package var description: String { problem }
+}
+
+extension Signature {
+    package var json: JSON {
+        .object([
+            "algorithm": .string("Ed25519"), "publicKey": .string(hexText(publicKey)),
+            "value": .string(hexText(value)),
+        ])
+    }
 }
 
 extension StoredPart {
@@ -290,7 +293,7 @@ extension JSONFields {
         return retention
     }
 
-    fileprivate mutating func signature(_ field: String) throws(JSONFieldError) -> Signature? {
+    package mutating func signature(_ field: String) throws(JSONFieldError) -> Signature? {
         guard let json = optional(field) else { return nil }
         var inner = try JSONFields(json, path: name(field))
         guard try inner.string("algorithm") == "Ed25519" else { throw inner.error("algorithm", "must be Ed25519") }

@@ -21,31 +21,43 @@ package func makeDataKey(
 ) async throws -> SealedDataKey {
     guard let first = recipients.first else { throw EnvelopeError.noRecipients }
     let made = try await sealing(for: first) { try await first.generate(context: context, random: random) }
-    var wrapped = [made.wrapped]
-    for recipient in recipients.dropFirst() {
-        wrapped.append(try await seal(made.dataKey, for: recipient, context: context))
+    var sealed = SealedDataKey(dataKey: made.dataKey, wrapped: [made.wrapped], unsealed: [])
+    for recipient in recipients.dropFirst() { try await sealed.add(recipient, context: context) }
+    for recipient in optional { try await sealed.addOptional(recipient, context: context) }
+    return sealed
+}
+
+/// The same for a data key that there is already.
+package func resealDataKey(
+    _ dataKey: SecretBytes, for recipients: [any KeyProvider], optional: [any KeyProvider] = [],
+    context: [String: String]
+) async throws -> SealedDataKey {
+    guard !recipients.isEmpty else { throw EnvelopeError.noRecipients }
+    var sealed = SealedDataKey(dataKey: dataKey, wrapped: [], unsealed: [])
+    for recipient in recipients { try await sealed.add(recipient, context: context) }
+    for recipient in optional { try await sealed.addOptional(recipient, context: context) }
+    return sealed
+}
+
+/// The same for recipients of which none is optional.
+package func sealDataKey(
+    _ dataKey: SecretBytes, for recipients: [any KeyProvider], context: [String: String]
+) async throws -> [EncryptedDataKey] {
+    try await resealDataKey(dataKey, for: recipients, context: context).wrapped
+}
+
+extension SealedDataKey {
+    fileprivate mutating func add(_ recipient: any KeyProvider, context: [String: String]) async throws {
+        wrapped.append(try await seal(dataKey, for: recipient, context: context))
     }
-    var unsealed: [String] = []
-    for recipient in optional {
+
+    fileprivate mutating func addOptional(_ recipient: any KeyProvider, context: [String: String]) async throws {
         do {
-            wrapped.append(try await seal(made.dataKey, for: recipient, context: context))
+            try await add(recipient, context: context)
         } catch EnvelopeError.recipientFailed(let name, let reason, _) {
             unsealed.append("not sealed for the optional recipient \(name): \(reason)")
         }
     }
-    return SealedDataKey(dataKey: made.dataKey, wrapped: wrapped, unsealed: unsealed)
-}
-
-/// The same for a data key that there is already.
-package func sealDataKey(
-    _ dataKey: SecretBytes, for recipients: [any KeyProvider], context: [String: String]
-) async throws -> [EncryptedDataKey] {
-    guard !recipients.isEmpty else { throw EnvelopeError.noRecipients }
-    var wrapped: [EncryptedDataKey] = []
-    for recipient in recipients {
-        wrapped.append(try await seal(dataKey, for: recipient, context: context))
-    }
-    return wrapped
 }
 
 private func seal(

@@ -128,13 +128,7 @@ package struct MessageHeader: Equatable, Sendable {
 extension EncryptedDataKey {
     /// For people: `lifeboat/clinic`, `aws-kms/arn:…`. Taken from the message, so held to one short printable line.
     package var recipientName: String {
-        var info = providerInfo[...]
-        let wrapping = bigEndianBytes(UInt32(Format.tagLength * 8)) + bigEndianBytes(UInt32(Format.nonceLength))
-        let added = wrapping.count + Format.nonceLength
-        if info.count > added, info.dropFirst(info.count - added).starts(with: wrapping) {
-            info = info.dropLast(added)
-        }
-        let name = providerID + "/" + String(decoding: info, as: UTF8.self)
+        let name = providerID + "/" + String(decoding: keyName, as: UTF8.self)
         let printable = name.unicodeScalars.prefix(200).map { scalar -> Character in
             switch scalar.properties.generalCategory {
             case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse: "?"
@@ -142,6 +136,39 @@ extension EncryptedDataKey {
             }
         }
         return String(printable)
+    }
+
+    /// The provider info without the parameters of one wrapping.
+    private var keyName: ArraySlice<UInt8> {
+        let wrapping = bigEndianBytes(UInt32(Format.tagLength * 8)) + bigEndianBytes(UInt32(Format.nonceLength))
+        let added = wrapping.count + Format.nonceLength
+        guard providerInfo.count > added,
+            providerInfo.dropFirst(providerInfo.count - added).starts(with: wrapping)
+        else { return providerInfo[...] }
+        return providerInfo.dropLast(added)
+    }
+
+    /// For which key this is, as far as that shows: the same whatever data key was wrapped for it, and however often.
+    package var addressee: Addressee {
+        Addressee(
+            providerID: providerID, keyName: Array(keyName),
+            // What a key service has wrapped may have any length.
+            length: providerID == "aws-kms" ? nil : ciphertext.count)
+    }
+}
+
+/// The key that a data key was wrapped for, by its name and by what every wrapping under it has in common: an AES key
+/// and RSA keys of two lengths are three, also where all are called `clinic`.
+package struct Addressee: Hashable, Sendable {
+    private let providerID: String
+    private let keyName: [UInt8]
+    /// Bytes of a wrapped data key; `nil` where that may vary.
+    private let length: Int?
+
+    init(providerID: String, keyName: [UInt8], length: Int?) {
+        self.providerID = providerID
+        self.keyName = keyName
+        self.length = length
     }
 }
 

@@ -119,7 +119,8 @@ package struct List: Sendable {
             return state
         }
         do {
-            let reader = try await SetReader.open(stored, in: store, configuration: workplace.reader)
+            let reader = try await SetReader.open(
+                stored, in: store, records: records, configuration: workplace.reader)
             state.origin = reader.origin
             let proofs = try await reader.proofs(records)
             if let newest = proofs.last {

@@ -111,7 +111,9 @@ package struct Verify: Sendable {
         let reader = try await SetReader.open(
             key, of: workplace.target, in: Copies(copy), configuration: workplace.reader, notes: ReadingNotes())
         meter.begin("verify", expected: reader.manifest.storedSize)
-        _ = try await reader.proofs(try await records(key, in: copy.store))
+        let records = try await records(key, in: copy.store)
+        _ = try await reader.proofs(records)
+        try await reader.checkRewraps(records)
         var result = result(of: reader.stored, .proven)
         result.origin = reader.origin
         result.proofDepth = .integrity

@@ -25,10 +25,21 @@ package enum ManifestSeal {
     {
         manifest.mac = mac(
             manifest.json(includingMAC: false, includingSignature: false), purpose: manifestPurpose, dataKey: dataKey)
-        guard let signer else { return }
-        manifest.signature = Signature(
+        manifest.signature = try signer.map { try sign(manifest.json(includingSignature: false), with: $0) }
+    }
+
+    static func sign(_ document: JSON, with signer: Curve25519.Signing.PrivateKey) throws -> Signature {
+        Signature(
             publicKey: Array(signer.publicKey.rawRepresentation),
-            value: Array(try signer.signature(for: manifest.json(includingSignature: false).canonicalBytes)))
+            value: Array(try signer.signature(for: document.canonicalBytes)))
+    }
+
+    /// Whether the holder of the key that `signature` names made it over `document`. Whom to trust is another question.
+    static func isSignature(_ signature: Signature, of document: JSON) -> Bool {
+        guard let signer = try? Curve25519.Signing.PublicKey(rawRepresentation: signature.publicKey) else {
+            return false
+        }
+        return signer.isValidSignature(signature.value, for: document.canonicalBytes)
     }
 
     static func checkMAC(_ manifest: Manifest, dataKey: SecretBytes) throws(SetError) {
@@ -41,27 +52,31 @@ package enum ManifestSeal {
     /// Who wrote the manifest, as far as it can be known; throws where signers are demanded and none of them did.
     ///
     /// Its MAC must have been checked before: that is what shows the origin where only holders of a symmetric key could
-    /// have made the set.
+    /// have made the set. `opensItself`: one of the manifest's own wrapped data keys was opened. Where only a record
+    /// beside it was, those that the manifest names may be anything, and show nothing.
     package static func origin(
-        of manifest: Manifest, trustedSigners: [[UInt8]], symmetricProviders: Set<String>
+        of manifest: Manifest, opensItself: Bool, trustedSigners: [[UInt8]], symmetricProviders: Set<String>
     ) throws(SetError) -> Origin {
         let key = manifest.key.description
         if let signature = manifest.signature {
-            let document = manifest.json(includingSignature: false).canonicalBytes
-            guard let signer = try? Curve25519.Signing.PublicKey(rawRepresentation: signature.publicKey),
-                signer.isValidSignature(signature.value, for: document)
-            else { throw .untrusted(key: key, problem: "its signature is wrong") }
+            guard isSignature(signature, of: manifest.json(includingSignature: false)) else {
+                throw .untrusted(key: key, problem: "its signature is wrong")
+            }
             if trustedSigners.contains(signature.publicKey) { return .authenticated }
         }
         guard trustedSigners.isEmpty else {
             throw .untrusted(
                 key: key, problem: manifest.signature == nil ? "it is not signed" : "its signer is not trusted")
         }
-        let isClosed = manifest.encryption.dataKeys.allSatisfy {
+        return opensItself && isClosed(manifest, symmetricProviders) ? .authenticated : .unauthenticated
+    }
+
+    /// Whether the manifest names only recipients under whose keys nobody but their holders can wrap.
+    static func isClosed(_ manifest: Manifest, _ symmetricProviders: Set<String>) -> Bool {
+        manifest.encryption.dataKeys.allSatisfy {
             symmetricProviders.contains($0.providerID)
                 && ($0.providerID == "aws-kms" || $0.ciphertext.count == symmetricWrapLength)
         }
-        return isClosed ? .authenticated : .unauthenticated
     }
 
     /// A data key of 32 bytes under AES-GCM with its tag. An RSA wrap, which raw keys have the same provider for, is

@@ -11,6 +11,14 @@ package enum SetLayout {
         "\(key)/records/\(padded(Int64(number), to: 6))-\(kind).json"
     }
 
+    /// The number in a record's name; `nil` for any other key.
+    package static func recordNumber(_ path: String) -> Int? {
+        guard let name = path.split(separator: "/").last, let digits = name.split(separator: "-").first,
+            digits.count >= 6
+        else { return nil }
+        return Int(digits)
+    }
+
     package static func attemptDirectory(_ key: BackupKey, attempt: String) -> String { "\(key)/\(attempt)/" }
 
     /// Relative to the set: as the manifest names it.
@@ -41,6 +49,14 @@ package enum SetLayout {
         let text = String(number)
         return String(repeating: "0", count: max(0, width - text.count)) + text
     }
+}
+
+/// What binds every message and every wrapped data key of a set to it.
+func setContext(_ key: BackupKey, target: String) -> [String: String] {
+    [
+        "lifeboat-set": key.description, "lifeboat-target": target,
+        "lifeboat-format": String(Manifest.formatVersion),
+    ]
 }
 
 extension EncryptionInfo {

@@ -51,14 +51,16 @@ package struct SetReader: PartOpener {
     package var archived: [ArchivedSegment] { places.archived }
 
     /// Opens the data key, checks the manifest's MAC and signature, and that each segment is there with its size.
+    /// `records` are the paths of the set's records, where a listing has told them already.
     package static func open(
-        _ stored: StoredManifest, in store: any Store, configuration: SetReaderConfiguration
+        _ stored: StoredManifest, in store: any Store, records: [String]? = nil,
+        configuration: SetReaderConfiguration
     ) async throws -> SetReader {
-        let copies = Copies(store)
-        let belief = try await believe(stored, configuration)
+        let notes = ReadingNotes()
+        let belief = try await believe(stored, in: store, records: records, configuration, notes: notes)
         return try await SetReader(
-            stored, belief, home: store, places: SegmentPlaces.find(stored.manifest, in: copies),
-            notes: ReadingNotes())
+            stored, belief, home: store, places: SegmentPlaces.find(stored.manifest, in: Copies(store)),
+            notes: notes)
     }
 
     /// The same for the set `key` of `target`, whose manifest is taken from the first of `copies` that has one to be
@@ -87,7 +89,9 @@ package struct SetReader: PartOpener {
                 let stored = try await Catalog(copy.store).manifest(key, of: target)
                 // The same bytes are believed no sooner for lying in another place.
                 guard tried.insert(stored.sha256).inserted else { continue }
-                let belief = try await believe(stored, configuration)
+                let others = copies.all.filter { $0.name != copy.name }.map(\.store)
+                let belief = try await believe(
+                    stored, in: copy.store, others: others, configuration, notes: notes)
                 if let reason = refusals.reason {
                     notes.add("the manifest was read from the \(copy.name.text): \(reason)")
                 }
@@ -113,16 +117,20 @@ package struct SetReader: PartOpener {
     }
 
     private static func believe(
-        _ stored: StoredManifest, _ configuration: SetReaderConfiguration
+        _ stored: StoredManifest, in home: any Store, records: [String]? = nil, others: [any Store] = [],
+        _ configuration: SetReaderConfiguration, notes: ReadingNotes
     ) async throws -> Belief {
-        let manifest = stored.manifest
-        let dataKey = try await openDataKey(
-            manifest.encryption.dataKeys, context: manifest.encryption.context, with: configuration.identities)
-        try ManifestSeal.checkMAC(manifest, dataKey: dataKey)
+        let search = DataKeySearch(stored: stored, identities: configuration.identities, notes: notes)
+        let found = try await search.find(home: home, records: records, others: others)
+        var opensItself = !found.isFromRecord
+        // Asked only where it matters, for it may be a key service that answers.
+        if !opensItself, ManifestSeal.isClosed(stored.manifest, configuration.symmetricProviders) {
+            opensItself = try await search.opensItself()
+        }
         let origin = try ManifestSeal.origin(
-            of: manifest, trustedSigners: configuration.trustedSigners,
+            of: stored.manifest, opensItself: opensItself, trustedSigners: configuration.trustedSigners,
             symmetricProviders: configuration.symmetricProviders)
-        return (dataKey, origin)
+        return (found.dataKey, origin)
     }
 
     /// Reads every segment and compares its digest with the manifest's. Needs no key, and so proves nothing about what

@@ -72,10 +72,7 @@ package final class SetWriter: Sendable {
         self.attempt = attempt
         self.store = store
         self.configuration = configuration
-        context = [
-            "lifeboat-set": key.description, "lifeboat-target": configuration.target,
-            "lifeboat-format": String(Manifest.formatVersion),
-        ]
+        context = setContext(key, target: configuration.target)
         if !configuration.protection.isNone, !store.capabilities.protects {
             throw NotSupportedByStore(key: key.description, what: "object lock")
         }
