@@ -66,6 +66,8 @@ package enum StorageClass: String, CaseIterable, Sendable {
 package enum Amendment: Equatable, Sendable {
     /// Adds a lock, prolongs it, or sets the legal hold; never shortens.
     case protect(Protection)
+    /// Takes the legal hold away; a lock stays as it is.
+    case liftHold
     /// Asks for an archived object to be readable for so many days. Returns at once; the thaw takes hours.
     case thaw(days: Int)
 }

@@ -31,8 +31,10 @@ package protocol Store: Sendable {
     /// ``NotSupportedByStore`` for what its capabilities exclude.
     func amend(_ key: String, _ amendment: Amendment) async throws
 
-    /// Removes an object. One that is not there is success.
-    func delete(_ key: String) async throws
+    /// Removes an object. One that is not there is success; one that is protected is an error, and stays. Where the
+    /// store keeps what was there before, that stays too, unless `allVersions`: then nothing is left under the key, or
+    /// where one of them is protected, all of it.
+    func delete(_ key: String, allVersions: Bool) async throws
 }
 
 package struct StoreCapabilities: Sendable {
@@ -83,6 +85,9 @@ package struct ObjectInfo: Equatable, Sendable {
 }
 
 extension Store {
+    /// Removes an object, as far as readers see.
+    package func delete(_ key: String) async throws { try await delete(key, allVersions: false) }
+
     /// Stores a small object.
     package func put(_ key: String, _ bytes: [UInt8], createOnly: Bool = false) async throws {
         _ = try await put(key, from: MemorySource(bytes), options: PutOptions(createOnly: createOnly))

@@ -41,7 +41,9 @@ package struct PrefixedStore: Store {
         try await base.amend(prefix + key, amendment)
     }
 
-    package func delete(_ key: String) async throws { try await base.delete(prefix + key) }
+    package func delete(_ key: String, allVersions: Bool) async throws {
+        try await base.delete(prefix + key, allVersions: allVersions)
+    }
 }
 
 /// A listing being read. Only one reader asks at a time: a stream's iterator waits for the answer before it asks again.

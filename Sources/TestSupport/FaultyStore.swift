@@ -151,11 +151,11 @@ package final class FaultyStore: Store {
         }
     }
 
-    package func delete(_ key: String) async throws {
+    package func delete(_ key: String, allVersions: Bool) async throws {
         switch try await fault(for: .delete, key) {
-        case nil, .interleave: try await inner.delete(key)
+        case nil, .interleave: try await inner.delete(key, allVersions: allVersions)
         case .loseReply:
-            try await inner.delete(key)
+            try await inner.delete(key, allVersions: allVersions)
             throw InjectedFault(call: .delete, key: key)
         case .refuse, .cut: throw InjectedFault(call: .delete, key: key)
         }

@@ -10,6 +10,8 @@ package final class MemoryStore: Store {
         var availability: ObjectInfo.Availability = .online
         var protection = Protection()
         var tags: [String: String] = [:]
+        /// How many versions lie below this one.
+        var older = 0
 
         func info(_ key: String) -> ObjectInfo {
             ObjectInfo(
@@ -26,10 +28,18 @@ package final class MemoryStore: Store {
     private let clock: any WallClock
     // Under the keys' bytes: two spellings of é are one String and two keys.
     private let objects = Guarded<[[UInt8]: Object]>([:])
+    /// How many versions lie under keys whose objects were deleted.
+    private let hidden = Guarded<[[UInt8]: Int]>([:])
+    private let isVersioned: Bool
 
-    /// Without `isBucket` it can do no more than a directory: no locks, no classes, no tags.
-    package init(clock: any WallClock = ManualClock(), largestObject: Int64 = 15 << 30, isBucket: Bool = true) {
+    /// Without `isBucket` it can do no more than a directory: no locks, no classes, no tags. With `isVersioned` it
+    /// remembers how much a plain deletion leaves.
+    package init(
+        clock: any WallClock = ManualClock(), largestObject: Int64 = 15 << 30, isBucket: Bool = true,
+        isVersioned: Bool = false
+    ) {
         self.clock = clock
+        self.isVersioned = isVersioned
         capabilities = StoreCapabilities(
             location: "memory:", largestObject: largestObject, protects: isBucket, hasStorageClasses: isBucket)
     }
@@ -43,6 +53,11 @@ package final class MemoryStore: Store {
 
     /// An object's bytes, for tests that look; `nil` where there is none.
     package func bytes(_ key: String) -> [UInt8]? { objects.withLock { $0[Array(key.utf8)]?.bytes } }
+
+    /// The keys under which something lies, seen or not.
+    package var keysOfVersions: [String] {
+        Set(keys + hidden.value.keys.map { String(decoding: $0, as: UTF8.self) }).sorted()
+    }
 
     /// Changes an object behind the store's back, as a failing disk or a hostile hand would.
     package func damage(_ key: String, _ change: (inout [UInt8]) -> Void) {
@@ -87,10 +102,12 @@ package final class MemoryStore: Store {
                     if let object = objects[Array(key.utf8)], object.isProtected(at: now) {
                         throw Self.protected(key)
                     }
+                    let older = objects[Array(key.utf8)].map { $0.older + 1 }
                     objects[Array(key.utf8)] = Object(
                         bytes: bytes, modified: now, storageClass: options.storageClass,
                         availability: options.storageClass.isArchive ? .archived : .online,
-                        protection: options.protection, tags: options.tags)
+                        protection: options.protection, tags: options.tags,
+                        older: older ?? hidden.withLock { $0.removeValue(forKey: Array(key.utf8)) ?? 0 })
                 }
                 return Int64(bytes.count)
             } catch {
@@ -138,13 +155,21 @@ package final class MemoryStore: Store {
         }
     }
 
-    package func delete(_ key: String) async throws {
+    package func delete(_ key: String, allVersions: Bool) async throws {
         try Task.checkCancellation()
         try Self.check(key)
         let now = clock.now()
         try objects.withLock { objects in
             if let object = objects[Array(key.utf8)], object.isProtected(at: now) { throw Self.protected(key) }
-            objects[Array(key.utf8)] = nil
+            let removed = objects.removeValue(forKey: Array(key.utf8))
+            guard isVersioned else { return }
+            hidden.withLock { hidden in
+                if allVersions {
+                    hidden[Array(key.utf8)] = nil
+                } else if let removed {
+                    hidden[Array(key.utf8)] = removed.older + 1
+                }
+            }
         }
     }
 
@@ -152,7 +177,8 @@ package final class MemoryStore: Store {
         try Task.checkCancellation()
         try Self.check(key)
         switch amendment {
-        case .protect where !capabilities.protects: throw NotSupportedByStore(key: key, what: "object lock")
+        case .protect where !capabilities.protects, .liftHold where !capabilities.protects:
+            throw NotSupportedByStore(key: key, what: "object lock")
         case .thaw where !capabilities.hasStorageClasses: throw NotSupportedByStore(key: key, what: "archive")
         default: break
         }
@@ -166,6 +192,7 @@ package final class MemoryStore: Store {
                     object.protection.lock = lock
                 }
                 if protection.legalHold { object.protection.legalHold = true }
+            case .liftHold: object.protection.legalHold = false
             case .thaw:
                 if object.availability == .archived { object.availability = .thawing }
             }

@@ -30,6 +30,7 @@ package let storeContract: [StoreContractCase] = [
     StoreContractCase("five mebibytes and a byte come back as they went", largeObject),
     StoreContractCase("what is not there is named as such", notThere),
     StoreContractCase("deleting is repeatable and leaves the neighbours", deletion),
+    StoreContractCase("deleting all versions leaves nothing but the neighbours", deletionOfVersions),
     StoreContractCase("a create-only put never replaces", createOnly),
     StoreContractCase("of eight create-only racers exactly one wins", createOnlyRace),
     StoreContractCase("a put without create-only replaces", replacement),
@@ -47,6 +48,7 @@ package let storeContract: [StoreContractCase] = [
     StoreContractCase("times do not run backwards", times),
     StoreContractCase("a lock keeps an object and is only prolonged", needsLocks: true, keepsLocks),
     StoreContractCase("a lock and a hold are set later too", needsLocks: true, keepsLaterProtection),
+    StoreContractCase("a hold is lifted and the lock stays", needsLocks: true, liftsHolds),
     StoreContractCase("an object lies in the class it was put in", keepsStorageClasses),
     StoreContractCase("an archived object is read after a thaw, any other at once", keepsThaws),
     StoreContractCase("what is not there is not amended", amendsNothing),
@@ -162,6 +164,17 @@ private func deletion(_ store: any Store) async throws {
     try await demandKeys(store, ["d/2"])
     try await store.put("e/f/g", [2])
     try demand(try await store.read("e/f/g") == [2], "a deleted key can be put again")
+}
+
+private func deletionOfVersions(_ store: any Store) async throws {
+    for bytes: [UInt8] in [[1], [2], [3]] { try await store.put("d/1", bytes) }
+    try await store.put("d/1a", [4])
+    try await store.put("d/2", [5])
+    try await store.delete("d/2")
+    for key in ["d/1", "d/1", "d/2", "never/was"] { try await store.delete(key, allVersions: true) }
+    try await demandKeys(store, ["d/1a"])
+    try await store.put("d/1", [6], createOnly: true)
+    try demand(try await store.read("d/1") == [6], "a deleted key can be put again")
 }
 
 private func createOnly(_ store: any Store) async throws {

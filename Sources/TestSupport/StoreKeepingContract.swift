@@ -34,6 +34,11 @@ func keepsLocks(_ store: any Store) async throws {
     try demand(
         try await store.stat("locked")?.protection == Protection(lock: hour), "the lock is not there after the put")
     try await demandKept(store, "locked", [1, 2])
+    do {
+        try await store.delete("locked", allVersions: true)
+        throw ContractViolation(description: "all versions of what is protected were deleted")
+    } catch is any Failure {}
+    try demand(try await store.read("locked") == [1, 2], "the protected object is gone")
 
     let longer = lock(.governance, minutes: 120)
     for asked in [hour, longer, longer, hour, lock(.governance, minutes: 1)] {
@@ -69,6 +74,28 @@ func keepsLaterProtection(_ store: any Store) async throws {
     _ = try await store.put("both", from: MemorySource([8]), options: both)
     try demand(
         try await store.stat("both")?.protection == both.protection, "the lock and the hold are not there")
+}
+
+func liftsHolds(_ store: any Store) async throws {
+    try await store.put("held", [7])
+    guard store.capabilities.protects else {
+        do {
+            try await store.amend("held", .liftHold)
+            throw ContractViolation(description: "it took what its capabilities exclude")
+        } catch is NotSupportedByStore {}
+        return
+    }
+    try await store.amend("held", .protect(Protection(legalHold: true)))
+    for _ in 0..<2 {
+        try await store.amend("held", .liftHold)
+        try demand(try await store.stat("held")?.protection == Protection(), "the hold is still there")
+    }
+    try await store.delete("held")
+    let both = Protection(lock: lock(.governance), legalHold: true)
+    _ = try await store.put("both", from: MemorySource([8]), options: PutOptions(protection: both))
+    try await store.amend("both", .liftHold)
+    try demand(try await store.stat("both")?.protection == Protection(lock: both.lock), "the lock went with the hold")
+    try await demandKept(store, "both", [8])
 }
 
 func keepsStorageClasses(_ store: any Store) async throws {
@@ -125,7 +152,7 @@ func keepsThaws(_ store: any Store) async throws {
 
 func amendsNothing(_ store: any Store) async throws {
     var amendments: [Amendment] = []
-    if store.capabilities.protects { amendments.append(.protect(Protection(legalHold: true))) }
+    if store.capabilities.protects { amendments += [.protect(Protection(legalHold: true)), .liftHold] }
     if store.capabilities.hasStorageClasses { amendments.append(.thaw(days: 1)) }
     for amendment in amendments {
         do {

@@ -24,5 +24,5 @@ struct UnreachableStore: Store {
         AsyncThrowingStream { throw failure }
     }
     func amend(_ key: String, _ amendment: Amendment) async throws { throw failure }
-    func delete(_ key: String) async throws { throw failure }
+    func delete(_ key: String, allVersions: Bool) async throws { throw failure }
 }

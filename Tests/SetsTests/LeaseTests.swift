@@ -363,5 +363,7 @@ private struct SentTwice: Store {
     func stat(_ key: String) async throws -> ObjectInfo? { try await inner.stat(key) }
     func list(_ prefix: String) -> AsyncThrowingStream<ObjectInfo, any Error> { inner.list(prefix) }
     func amend(_ key: String, _ amendment: Amendment) async throws { try await inner.amend(key, amendment) }
-    func delete(_ key: String) async throws { try await inner.delete(key) }
+    func delete(_ key: String, allVersions: Bool) async throws {
+        try await inner.delete(key, allVersions: allVersions)
+    }
 }

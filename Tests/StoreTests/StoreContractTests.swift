@@ -18,6 +18,22 @@ import Testing
     @Test("the store in memory keeps it", arguments: storeContract)
     func memory(_ contract: StoreContractCase) async throws { try await contract.run(MemoryStore()) }
 
+    @Test("the store in memory keeps it with versions", arguments: storeContract)
+    func versioned(_ contract: StoreContractCase) async throws {
+        try await contract.run(MemoryStore(isVersioned: true))
+    }
+
+    /// A plain deletion leaves what was there, the other nothing, also where it was hidden before.
+    @Test func versions() async throws {
+        let store = MemoryStore(isVersioned: true)
+        for key in ["a", "b", "c"] { try await store.put(key, [1]) }
+        try await store.delete("a")
+        try await store.delete("b", allVersions: true)
+        #expect(store.keys == ["c"] && store.keysOfVersions == ["a", "c"])
+        try await store.delete("a", allVersions: true)
+        #expect(store.keysOfVersions == ["c"])
+    }
+
     @Test("the faulty store without faults keeps it", arguments: storeContract)
     func faulty(_ contract: StoreContractCase) async throws { try await contract.run(FaultyStore(MemoryStore())) }
 }

@@ -60,7 +60,7 @@ package struct DirectoryStore: Store {
 
     package func amend(_ key: String, _ amendment: Amendment) async throws {
         switch amendment {
-        case .protect: throw NotSupportedByStore(key: key, what: "object lock")
+        case .protect, .liftHold: throw NotSupportedByStore(key: key, what: "object lock")
         case .thaw: throw NotSupportedByStore(key: key, what: "archive")
         }
     }
@@ -126,7 +126,8 @@ package struct DirectoryStore: Store {
         return AsyncThrowingStream { try await listing.next() }
     }
 
-    package func delete(_ key: String) async throws {
+    /// A file has no versions.
+    package func delete(_ key: String, allVersions: Bool) async throws {
         let object = try ObjectPath(root: root, key: key)
         try Task.checkCancellation()
         try await onThread("store-delete") {

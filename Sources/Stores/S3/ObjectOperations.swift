@@ -102,7 +102,9 @@ extension S3Bucket {
     /// is success.
     func delete(_ object: ObjectName, version: String? = nil) async throws {
         do {
-            var call = Call(operation: "DeleteObject", method: "DELETE", object: object)
+            // As policies name the two.
+            let operation = version == nil ? "DeleteObject" : "DeleteObjectVersion"
+            var call = Call(operation: operation, method: "DELETE", object: object)
             if let version { call.query = [(name: "versionId", value: version)] }
             _ = try await send(call)
         } catch let error as AWSError where error.isNotFound {}
@@ -117,8 +119,9 @@ extension S3Bucket {
         _ = try await send(call)
     }
 
-    func putLegalHold(_ object: ObjectName) async throws {
-        let xml = "<LegalHold xmlns=\"\(Self.namespace)\"><Status>ON</Status></LegalHold>"
+    func putLegalHold(_ object: ObjectName, isOn: Bool) async throws {
+        let xml =
+            "<LegalHold xmlns=\"\(Self.namespace)\"><Status>\(isOn ? "ON" : "OFF")</Status></LegalHold>"
         _ = try await send(document("PutObjectLegalHold", object, "legal-hold", xml))
     }
 

@@ -202,6 +202,7 @@ package final class S3Store: Store {
             guard let head = try await bucket.head(object) else { throw ObjectNotFound(key: key) }
             let missing = ReadBack.missing(protection, in: head.protection)
             guard missing.isEmpty else { throw NotApplied(key: key, problem: missing.joined(separator: "; ")) }
+        case .liftHold: try await liftHold(object)
         case .thaw(let days): try await thaw(object, days: days)
         }
     }
@@ -214,12 +215,22 @@ package final class S3Store: Store {
             if let asked = protection.lock, let change = LockChange(from: found.lock, to: asked, now: clock.now()) {
                 try await bucket.putRetention(object, change.lock, bypassingGovernance: change.isStricter)
             }
-            if protection.legalHold && !found.legalHold { try await bucket.putLegalHold(object) }
+            if protection.legalHold && !found.legalHold { try await bucket.putLegalHold(object, isOn: true) }
         } catch let error as AWSError where error.status == 400 {
             guard try await bucket.hasObjectLock() else {
                 throw S3StoreError.noObjectLock(bucket: bucket.settings.bucket)
             }
             throw error
+        }
+    }
+
+    private func liftHold(_ object: ObjectName) async throws {
+        guard let found = try await bucket.head(object) else { throw ObjectNotFound(key: object.key) }
+        guard found.protection.legalHold else { return }
+        try await bucket.putLegalHold(object, isOn: false)
+        guard let after = try await bucket.head(object) else { throw ObjectNotFound(key: object.key) }
+        guard !after.protection.legalHold else {
+            throw NotApplied(key: object.key, problem: "the legal hold was to be lifted; it is still there")
         }
     }
 
@@ -240,16 +251,30 @@ package final class S3Store: Store {
         }
     }
 
-    package func delete(_ key: String) async throws {
+    package func delete(_ key: String, allVersions: Bool) async throws {
         let object = try bucket.name(key)
         try Task.checkCancellation()
+        guard !allVersions else { return try await deleteVersions(of: object) }
         // A bucket with locks has versions, and deleting there only hides: it would say yes to everything.
         guard let head = try await bucket.head(object) else { return }
+        try refuseProtected(object, head)
+        try await bucket.delete(object)
+    }
+
+    private func refuseProtected(_ object: ObjectName, _ head: ObjectHead) throws(S3StoreError) {
         let isLocked = head.protection.lock.map { $0.until > clock.now() } ?? false
         guard !isLocked, !head.protection.legalHold else {
-            throw S3StoreError.locked(key: key, protection: head.protection)
+            throw .locked(key: object.key, protection: head.protection)
         }
-        try await bucket.delete(object)
+    }
+
+    /// The current version goes last: killed before that, the object is still seen, and can be deleted again.
+    private func deleteVersions(of object: ObjectName) async throws {
+        let versions = try await bucket.versions(of: object)
+        for version in versions where !version.isDeletion {
+            if let head = try await bucket.head(object, version: version.id) { try refuseProtected(object, head) }
+        }
+        for version in versions.reversed() { try await bucket.delete(object, version: version.id) }
     }
 
     /// Ends uploads under `prefix` that have been begun `seconds` (two days) ago by the server's clock, and returns how

@@ -32,34 +32,6 @@ struct FirstVersion: Sendable {
 extension S3Bucket {
     /// The ids of the versions of `object` down to its last deletion, newest first.
     func versionsSinceDeletion(of object: ObjectName) async throws -> [String] {
-        var versions: [String] = []
-        var marker: (key: String, version: String)?
-        while true {
-            var call = Call(operation: "ListObjectVersions", method: "GET")
-            call.query = [
-                (name: "versions", value: nil), (name: "prefix", value: object.full),
-                (name: "encoding-type", value: "url"),
-            ]
-            if let marker {
-                call.query += [
-                    (name: "key-marker", value: marker.key), (name: "version-id-marker", value: marker.version),
-                ]
-            }
-            let tree = try xml(try await send(call), call)
-            for entry in tree.children where entry.name == "Version" || entry.name == "DeleteMarker" {
-                guard let full = name(in: entry, of: tree, "Key"), let id = entry.text("VersionId") else {
-                    throw answerError(call, "a version has no key or id")
-                }
-                // Names that begin with this one's come after it.
-                guard full.utf8.elementsEqual(object.full.utf8) else { return versions }
-                if entry.name == "DeleteMarker" { return versions }
-                versions.append(id)
-            }
-            guard tree.text("IsTruncated") == "true" else { return versions }
-            guard let key = name(in: tree, of: tree, "NextKeyMarker"),
-                let version = tree.text("NextVersionIdMarker"), marker?.key != key || marker?.version != version
-            else { throw answerError(call, "there is to be more, and it does not say where") }
-            marker = (key, version)
-        }
+        try await versions(of: object, downToDeletion: true).map(\.id)
     }
 }
