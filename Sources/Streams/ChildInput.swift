@@ -8,18 +8,25 @@ import SystemPackage
 /// Where the source fails, or the task is cancelled, the child is ended **before** its input is closed: a client that
 /// loads takes the end of its input for the end of the work, and would commit half a table with exit status 0. Throws
 /// the source's error unchanged, or ``ChildFailure``.
-package func feedChild(_ command: ChildCommand, from source: any ByteSource, meter: ProgressMeter) async throws {
+///
+/// Returns the end of what it wrote to its standard error, for tools that say there what they could not do and exit 0.
+/// It may hold patients' data: match it against known patterns, and never log, store or send it.
+@discardableResult
+package func feedChild(
+    _ command: ChildCommand, from source: any ByteSource, meter: ProgressMeter
+) async throws -> [UInt8] {
     let pipe = try Pipe()
     let child = Child(command, input: pipe.readEnd, output: nil)
     let isCancelled = Guarded(false)
-    try await withTaskCancellationHandler {
+    return try await withTaskCancellationHandler {
         try await onThread("feed") {
             let pumped = Result {
                 try Feed(descriptor: pipe.writeEnd, isCancelled: isCancelled, meter: meter).pump(source)
             }
             guard case .failure(let error) = pumped else {
                 close(pipe.writeEnd)
-                return try child.waitUntilExit()
+                try child.waitUntilExit()
+                return child.errorTail
             }
             source.cancel()
             if !(error is BrokenPipe) { child.terminate() }

@@ -63,16 +63,23 @@ final class Child: Sendable {
     private let task: Task<Void, Never>
     private let ended: ChunkQueue
     private let identifier: Guarded<Int32?>
+    private let tail: Guarded<[UInt8]>
+
+    /// The end of what a child that is gone, and exited 0, wrote to its standard error.
+    var errorTail: [UInt8] { tail.value }
 
     /// Starts `command`; `input` and `output` are closed in this process once the child has them.
     init(_ command: ChildCommand, input: FileDescriptor?, output: FileDescriptor?) {
         let ended = ChunkQueue(capacity: 1)
         let identifier = Guarded<Int32?>(nil)
+        let tail = Guarded<[UInt8]>([])
         self.ended = ended
         self.identifier = identifier
+        self.tail = tail
         task = Task {
             do {
-                try await Self.run(command, input: input, output: output, identifier: identifier)
+                let words = try await Self.run(command, input: input, output: output, identifier: identifier)
+                tail.withLock { $0 = words }
                 ended.finish(.success(()))
             } catch {
                 ended.finish(.failure(error))
@@ -90,7 +97,7 @@ final class Child: Sendable {
 
     private static func run(
         _ command: ChildCommand, input: FileDescriptor?, output: FileDescriptor?, identifier: Guarded<Int32?>
-    ) async throws {
+    ) async throws -> [UInt8] {
         var options = PlatformOptions()
         options.createSession = true
         options.teardownSequence = [
@@ -101,7 +108,7 @@ final class Child: Sendable {
             Dictionary(uniqueKeysWithValues: command.environment.map { (Environment.Key(stringLiteral: $0), $1) }))
         let nothing = try input == nil || output == nil ? FileDescriptor.open("/dev/null", .readWrite) : nil
         defer { close(nothing) }
-        guard let childInput = input ?? nothing, let childOutput = output ?? nothing else { return }
+        guard let childInput = input ?? nothing, let childOutput = output ?? nothing else { return [] }
         let status: TerminationStatus
         let tail: [UInt8]
         do {
@@ -123,7 +130,7 @@ final class Child: Sendable {
                 label: command.label, ending: .notStarted(startFailure(command, error)), errorTail: [])
         }
         switch status {
-        case .exited(0): return
+        case .exited(0): return tail
         case .exited(let code):
             throw ChildFailure(label: command.label, ending: .exited(code), errorTail: tail)
         case .signaled(let signal):
