@@ -38,19 +38,19 @@ package struct MongoDatabase: Engine {
     }
 
     package func snapshot(_ request: SnapshotRequest) async throws -> SnapshotAnswer {
-        throw MongoError.refused(["not built yet"], at: endpoint.label)
+        .taken(try await MongoSnapshot.begin(self, request))
     }
 
     package func examine(_ request: ExamineRequest) async throws -> Examined {
-        throw MongoError.refused(["not built yet"], at: endpoint.label)
+        let found = try await Examination(parts: request.parts, meter: request.meter).run()
+        return Examined(contents: request.recompute ? found.contents : nil)
     }
 
     package func plan(_ request: RestoreRequest) async throws -> any RestorePlan {
         throw MongoError.refused(["not built yet"], at: endpoint.label)
     }
-}
 
-enum Bookkeeping {
-    /// Where this program notes the restores it has done and those that were cut short.
-    static let database = "lifeboat"
+    func session(_ purpose: String) async throws -> MongoSession {
+        try await MongoSession.open(endpoint, timing: timing, purpose: purpose)
+    }
 }
