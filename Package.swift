@@ -73,6 +73,7 @@ let package = Package(
             "Streams", path: "Streams",
             [
                 "Core", "CLinux", "CZstd", "CZlib", crypto,
+                .product(name: "CryptoExtras", package: "swift-crypto"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
