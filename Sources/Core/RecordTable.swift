@@ -40,6 +40,45 @@ package enum RecordID: Hashable, Comparable, Sendable, CustomStringConvertible {
     }
 }
 
+extension RecordID {
+    /// The greatest id that is smaller, so that what comes after it begins with this very record; `nil` where there is
+    /// none. A text of hexadecimal digits is taken for a number, for some servers take no other text as an id.
+    package var predecessor: RecordID? {
+        switch self {
+        case .number(let number): return number > .min ? .number(number - 1) : nil
+        case .text(let text):
+            let bytes = Array(text.utf8)
+            let isHex = bytes.allSatisfy {
+                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
+                    || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0)
+            }
+            return isHex ? Self.hexBefore(bytes) : Self.textBefore(bytes)
+        }
+    }
+
+    private static func hexBefore(_ bytes: [UInt8]) -> RecordID? {
+        var digits = bytes
+        for index in digits.indices.reversed() {
+            switch digits[index] {
+            case UInt8(ascii: "0"): digits[index] = UInt8(ascii: "f")
+            case UInt8(ascii: "a"):
+                digits[index] = UInt8(ascii: "9")
+                return .text(String(decoding: digits, as: UTF8.self))
+            default:
+                digits[index] -= 1
+                return .text(String(decoding: digits, as: UTF8.self))
+            }
+        }
+        return nil
+    }
+
+    /// Between a text and the one whose last byte is one smaller there is no other of their length.
+    private static func textBefore(_ bytes: [UInt8]) -> RecordID? {
+        guard let last = bytes.last, last > 0x21, last < 0x80 else { return nil }
+        return .text(String(decoding: bytes.dropLast() + [last - 1], as: UTF8.self))
+    }
+}
+
 package struct WaitingRecords: Equatable, Sendable {
     package var count: Int64
     /// The greatest id; `nil` where none waits.
