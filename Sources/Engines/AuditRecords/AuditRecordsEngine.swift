@@ -109,7 +109,8 @@ package struct AuditRecordsEngine: Engine {
     private func event(_ records: [JSON], after: RecordID?) throws -> SnapshotAnswer {
         guard !records.isEmpty else {
             throw AuditRecordsError.event(
-                "the event brings none, and this target stores what events bring", hint: "give 'records', at least one")
+                "the event brings none, and this target stores what events bring",
+                hint: "give 'records', at least one")
         }
         var lines: [UInt8] = []
         var last: RecordID?
@@ -147,7 +148,8 @@ package struct AuditRecordsEngine: Engine {
         let summary = try await read(request.parts, of: key, after: facts.after, meter: request.meter)
         guard summary.start == facts.start, summary.end == facts.end, summary.count == facts.count else {
             throw AuditRecordsError.damaged(
-                key, "it holds \(summary.count) records from id \(summary.start) to \(summary.end), and its manifest says "
+                key,
+                "it holds \(summary.count) records from id \(summary.start) to \(summary.end), and its manifest says "
                     + "\(facts.count) from \(facts.start) to \(facts.end)")
         }
         let joins = try await join(facts, request)
@@ -207,7 +209,8 @@ package struct AuditRecordsEngine: Engine {
         }
         guard facts.after == end else {
             throw AuditRecordsError.damaged(
-                key, "\(link.key) ends with id \(end), and this set follows on "
+                key,
+                "\(link.key) ends with id \(end), and this set follows on "
                     + (facts.after.map { "id \($0)" } ?? "nothing"))
         }
         return .proven
