@@ -114,7 +114,7 @@ extension Signature {
 }
 
 extension StoredPart {
-    var json: JSON {
+    package var json: JSON {
         .object([
             "name": .string(name), "plainSize": .exact(plainSize), "storedSize": .exact(storedSize),
             "segments": .array(

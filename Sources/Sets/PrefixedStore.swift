@@ -28,7 +28,7 @@ package struct PrefixedStore: Store {
     }
 
     package func list(_ listed: String) -> AsyncThrowingStream<ObjectInfo, any Error> {
-        let below = Listing(base.list(prefix + listed))
+        let below = ListingReader(base.list(prefix + listed))
         let length = prefix.utf8.count
         return AsyncThrowingStream {
             guard var info = try await below.next() else { return nil }
@@ -47,7 +47,7 @@ package struct PrefixedStore: Store {
 }
 
 /// A listing being read. Only one reader asks at a time: a stream's iterator waits for the answer before it asks again.
-private final class Listing: @unchecked Sendable {
+final class ListingReader: @unchecked Sendable {
     private var iterator: AsyncThrowingStream<ObjectInfo, any Error>.Iterator
 
     init(_ stream: AsyncThrowingStream<ObjectInfo, any Error>) { iterator = stream.makeAsyncIterator() }

@@ -114,6 +114,24 @@ package final class SetWriter: Sendable {
 
     package static let contentsPart = "contents.json"
 
+    /// The parts of a picture, sealed, and what they were sealed with: for those that make no set of them.
+    struct Sealed: Sendable {
+        let parts: [StoredPart]
+        let encryption: EncryptionInfo
+        let dataKey: SecretBytes
+        let exceptions: [String]
+    }
+
+    /// Writes every part, as ``write(_:meter:)`` does, and no manifest.
+    func seal(_ snapshot: any Snapshot, meter: ProgressMeter) async throws -> Sealed {
+        _ = try await write(snapshot, meter: meter)
+        return Sealed(
+            parts: written.value.sorted { $0.name < $1.name },
+            encryption: EncryptionInfo(
+                algorithm: EncryptionInfo.messageAlgorithm, context: context, dataKeys: dataKeys),
+            dataKey: dataKey, exceptions: exceptions)
+    }
+
     /// Streams one part into its segments.
     private func write(_ part: Part, meter: ProgressMeter?) async throws {
         var source = part.source
