@@ -117,7 +117,8 @@ private struct CopyRound: Sendable {
             // The store has failed and been named already.
             return
         }
-        let missing = try await workplace.catalog.listing().committed(notIn: there)
+        let here = try await workplace.catalog.listing()
+        let missing = here.committed(notIn: there)
         copying.withLock { $0.count.missing = missing.count }
         guard copies else { return }
         // Oldest first: listings begin with the newest.
@@ -125,10 +126,31 @@ private struct CopyRound: Sendable {
             switch try await makeUp(key) {
             case .done: copying.withLock { $0.count.missing? -= 1 }
             case .failed: break
-            case .stop:
-                copying.withLock { $0.notes.append("further sets were not tried: a store failed") }
-                return
+            case .stop: return noteStop()
             }
+        }
+        for key in here.rewrapped(beyond: there).reversed() {
+            if try await makeUpRewraps(of: key) == .stop { return noteStop() }
+        }
+    }
+
+    private func noteStop() {
+        copying.withLock { $0.notes.append("further sets were not tried: a store failed") }
+    }
+
+    /// A copy that lacks what a rewrapping put beside the set would open for its old recipients only.
+    private func makeUpRewraps(of key: BackupKey) async throws -> Result {
+        do {
+            let stored = try await workplace.catalog.manifest(key, of: workplace.target)
+            let replication = Replication(from: workplace.store, to: second)
+            guard try await replication.copyRewraps(of: stored, now: workplace.clock.now()) > 0 else { return .done }
+            workplace.logger.info("gave the second store's copy its new recipients", metadata: ["set": "\(key)"])
+            return .done
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            if Task.isCancelled { throw CancellationError() }
+            return note(error, of: key)
         }
     }
 

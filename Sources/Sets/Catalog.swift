@@ -35,6 +35,15 @@ package struct Catalog: Sendable {
             let there = Set(other.entries.filter(\.isCommitted).map(\.key))
             return entries.filter { $0.isCommitted && !there.contains($0.key) }.map(\.key)
         }
+
+        /// The sets that both have, and of which this one has more rewrap records, newest first.
+        package func rewrapped(beyond other: Listing) -> [BackupKey] {
+            let there = Dictionary(
+                other.entries.filter(\.isCommitted).map { ($0.key, $0.rewrapCount) }, uniquingKeysWith: max)
+            return entries.filter { entry in
+                entry.isCommitted && there[entry.key].map { $0 < entry.rewrapCount } ?? false
+            }.map(\.key)
+        }
     }
 
     /// One listing of the sets of `tiers`; nothing is read.

@@ -16,10 +16,6 @@ struct DataKeySearch: Sendable {
         let isFromRecord: Bool
     }
 
-    /// A set has as many records as it was rewrapped times; more than so many are a stranger's doing, and each may
-    /// cost a call to a key service.
-    private static let mostRecords = 100
-
     /// Looks beside the manifest first, in `home`, where `records` are the paths of its records if they are known;
     /// what is in `others`, the stores of further copies, is read only where nothing here opens.
     ///
@@ -72,9 +68,9 @@ struct DataKeySearch: Sendable {
             refusals.unread = refusals.unread ?? error
             return nil
         }
-        if paths.count > Self.mostRecords {
-            notes.add("only the newest \(Self.mostRecords) of \(paths.count) records of new recipients were read")
-            paths.removeLast(paths.count - Self.mostRecords)
+        if paths.count > RewrapRecord.mostRead {
+            notes.add("only the newest \(RewrapRecord.mostRead) of \(paths.count) records of recipients were read")
+            paths.removeLast(paths.count - RewrapRecord.mostRead)
         }
         for path in paths {
             do {

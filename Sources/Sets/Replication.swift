@@ -42,7 +42,24 @@ package struct Replication: Sendable {
             guard try await isThere(manifest.key, bytes) else { throw conflict }
             return false
         }
+        try await copyRewraps(of: stored, now: now)
         return true
+    }
+
+    /// Copies the records that wrap the set's data key anew and are not there yet, oldest first, so that the second copy
+    /// opens for whom the first one does. Without a key nothing tells a forged one; who opens the set will. Returns how
+    /// many were copied.
+    @discardableResult
+    package func copyRewraps(of stored: StoredManifest, now: Timestamp) async throws -> Int {
+        let own = try await RewrapRecord.all(of: stored, in: source)
+        if own.isEmpty { return 0 }
+        let there = Set(try await RewrapRecord.all(of: stored, in: destination).map(\.bytes))
+        let lacking = own.filter { !there.contains($0.bytes) }
+        for record in lacking {
+            try await addRecord(
+                RewrapRecord.kind, of: stored.manifest, bytes: record.bytes, to: destination, at: now)
+        }
+        return lacking.count
     }
 
     private func isThere(_ key: BackupKey, _ bytes: [UInt8]) async throws -> Bool {

@@ -11,6 +11,9 @@ package struct RewrapRecord: Sendable {
     static let kind = "rewrap"
     /// Bytes; one with recipients of every kind has about three thousand.
     private static let largest = 1 << 20
+    /// A set has as many records as it was rewrapped times. More than so many are a stranger's doing, and each may cost
+    /// a call to a key service.
+    static let mostRead = 100
 
     package let dataKeys: [EncryptedDataKey]
     package let requestID: String
@@ -119,6 +122,20 @@ extension RewrapRecord {
             .map { (number: SetLayout.recordNumber($0) ?? 0, path: $0) }
             .sorted { $0.number > $1.number }
             .map(\.path)
+    }
+
+    /// The set's records in `store` that read as such, oldest first. None of them is proven.
+    static func all(of stored: StoredManifest, in store: any Store) async throws -> [RewrapRecord] {
+        var records: [RewrapRecord] = []
+        for path in try await paths(of: stored.manifest.key, in: store).prefix(mostRead).reversed() {
+            do {
+                records.append(try await RewrapRecord(path, of: stored, in: store))
+            } catch is SetError {
+                // Not one of ours; what opens the set names it.
+                continue
+            }
+        }
+        return records
     }
 
     /// Where the set's records lie in `store`, newest first.

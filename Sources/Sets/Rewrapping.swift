@@ -154,7 +154,9 @@ package struct Rewrapping: Sendable {
     private func newestRecord(
         of stored: StoredManifest, _ dataKey: SecretBytes, in copy: SetCopy, _ notes: ReadingNotes
     ) async throws -> RewrapRecord? {
-        for path in try await RewrapRecord.paths(of: stored.manifest.key, in: copy.store) {
+        for path in try await RewrapRecord.paths(of: stored.manifest.key, in: copy.store).prefix(
+            RewrapRecord.mostRead)
+        {
             do {
                 let record = try await RewrapRecord(path, of: stored, in: copy.store)
                 try record.check(of: stored, dataKey: dataKey, path: path)
