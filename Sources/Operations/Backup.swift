@@ -39,8 +39,9 @@ package struct Backup: Sendable {
             }
             switch made {
             case .nothing(let nothing): return (nil, result(of: nothing).with(phases))
-            case .set(let stored):
+            case .set(let stored, let notes):
                 var result = result(of: stored, replayed: false)
+                result.notes += notes
                 if workplace.engine.capabilities.readsBack { try await readBack(stored, phases, &result) }
                 return (stored, result.with(phases))
             }
@@ -165,7 +166,7 @@ package struct Backup: Sendable {
         result.dryRun = true
         result.tier = job.tier
         result.snapshotTime = snapshot.facts.time
-        result.notes = snapshot.facts.exceptions + head.damaged.map(\.description)
+        result.notes = snapshot.facts.exceptions + snapshot.facts.notes + head.damaged.map(\.description)
         result.details = [
             "sourceSize": .exact(snapshot.facts.sourceSize),
             "nextInChain": .exact(head.next),

@@ -123,7 +123,7 @@ package struct Restore: Sendable {
                     let attempt = try await workplace.makeSet(
                         of: destination, tier: .safety, requestID: job.requestID,
                         in: try await workplace.catalog.listing(), under: lease, meter: meter)
-                    guard case .set(let made) = attempt else { throw noSafety(of: destination) }
+                    guard case .set(let made, _) = attempt else { throw noSafety(of: destination) }
                     meter.begin("verify the safety backup", expected: made.manifest.storedSize)
                     let reader = try await SetReader.open(
                         made, in: workplace.store, configuration: workplace.reader)

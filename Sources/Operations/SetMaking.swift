@@ -4,7 +4,8 @@ import Sets
 
 /// What became of an attempt to make a set.
 enum SetMade {
-    case set(StoredManifest)
+    /// With what an operator should know about the picture and the set does not hold.
+    case set(StoredManifest, notes: [String])
     case nothing(NothingToStore)
 }
 
@@ -23,9 +24,9 @@ extension Workplace {
         case .nothingToStore(let nothing): return .nothing(nothing)
         case .taken(let snapshot):
             do {
-                return .set(
-                    try await write(
-                        snapshot, tier: tier, requestID: requestID, after: head, under: lease, meter: meter))
+                let stored = try await write(
+                    snapshot, tier: tier, requestID: requestID, after: head, under: lease, meter: meter)
+                return .set(stored, notes: snapshot.facts.notes)
             } catch {
                 await uncancelled { await snapshot.cancel() }
                 throw error
