@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -134,3 +135,9 @@ void linux_tune_allocator(void) {
 }
 
 void linux_exit_now(int status) { _exit(status); }
+
+int linux_is_in_memory(const char *path) {
+    struct statfs status;
+    if (statfs(path, &status) != 0) return 0;
+    return status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC;
+}

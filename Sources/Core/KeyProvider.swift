@@ -16,6 +16,10 @@ package protocol KeyProvider: Sendable {
 
     /// Opens `wrapped`. `nil` where it is not for this key at all; throws where it is but does not open.
     func unwrap(_ wrapped: EncryptedDataKey, context: [String: String]) async throws -> SecretBytes?
+
+    /// When the key can no longer wrap; `nil` for one that has no end, or whose kind has none. Throws where it cannot
+    /// wrap any more already.
+    func expiry() async throws -> Timestamp?
 }
 
 extension KeyProvider {
@@ -26,6 +30,8 @@ extension KeyProvider {
         let dataKey = SecretBytes(wiping: &fresh)
         return (dataKey, try await wrap(dataKey, context: context))
     }
+
+    package func expiry() async throws -> Timestamp? { nil }
 }
 
 package struct KeyCapabilities: Sendable {

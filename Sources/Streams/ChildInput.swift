@@ -54,13 +54,13 @@ package func runChild(_ command: ChildCommand, outputLimit: Int) async throws ->
 }
 
 /// The child no longer reads.
-private struct BrokenPipe: Error {}
+struct BrokenPipe: Error {}
 
 /// Moves a source into a pipe.
-private struct Feed {
+struct Feed {
     let descriptor: FileDescriptor
     let isCancelled: Guarded<Bool>
-    let meter: ProgressMeter
+    let meter: ProgressMeter?
 
     func pump(_ source: any ByteSource) throws {
         blockBrokenPipeSignal()
@@ -72,7 +72,7 @@ private struct Feed {
                 try waitUntilReady(descriptor, POLLOUT) { isCancelled.value }
                 let count = write(descriptor.rawValue, rest.baseAddress, rest.count)
                 if count > 0 {
-                    meter.add(count)
+                    meter?.add(count)
                     rest = UnsafeRawBufferPointer(rebasing: rest[count...])
                 } else if errno == EPIPE {
                     throw BrokenPipe()

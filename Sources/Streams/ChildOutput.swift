@@ -20,9 +20,12 @@ package final class ChildOutput: ByteSource {
 
     /// Starts `command` with nothing on its standard input. A program that cannot be started shows as a
     /// ``ChildFailure`` at the first `next`.
-    package init(_ command: ChildCommand) throws {
+    package convenience init(_ command: ChildCommand) throws { try self.init(command, input: nil) }
+
+    /// The same with `input` as its standard input, which is closed in this process.
+    init(_ command: ChildCommand, input: FileDescriptor?) throws {
         let pipe = try Pipe()
-        child = Child(command, input: nil, output: pipe.writeEnd)
+        child = Child(command, input: input, output: pipe.writeEnd)
         state = Guarded(State(descriptor: pipe.readEnd))
     }
 
@@ -55,6 +58,17 @@ package final class ChildOutput: ByteSource {
     package func cancel() {
         state.withLock { $0.isCancelled = true }
         child.terminate()
+    }
+
+    /// The end of what the child has written to its standard error, once it has exited 0. As private as that of a
+    /// ``ChildFailure``.
+    package var errorTail: [UInt8] { child.errorTail }
+
+    /// Ends the child, whatever it does, and blocks until it is gone.
+    func terminateAndWait() {
+        child.terminate()
+        // How it ended shows at the reading end.
+        _ = Result { try child.waitUntilExit() }
     }
 
     /// Waits until the child is gone; after ``cancel()``, for those who must not leave it behind.

@@ -13,6 +13,9 @@ int linux_pipe(int descriptors[2], int capacity);
 /// memfd_create(2) with MFD_CLOEXEC, mode 0600: a file that exists in memory only.
 int linux_memory_file(const char *name);
 
+/// Whether statfs(2) says that `path` lies in memory (tmpfs or ramfs): 1 or 0, also where it fails.
+int linux_is_in_memory(const char *path);
+
 /// open(2) with a mode.
 int linux_open(const char *path, int flags, unsigned int mode);
 
