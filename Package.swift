@@ -158,8 +158,14 @@ let package = Package(
         tests(
             "AWSKMSTests", ["Core", "AWS", "AWSKMSKeyring", "LocalKeyring", "Envelope", "TestSupport", log]),
         tests(
-            "OperationsTests", ["Core", "Sets", "Streams", "Operations", "LocalKeyring", "TestSupport", crypto, log]),
-        tests("SetsTests", ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "TestSupport", crypto]),
+            "OperationsTests",
+            [
+                "Core", "Sets", "Streams", "Operations", "Envelope", "LocalKeyring", "RSAKeyring", "AWSKMSKeyring",
+                "AWS", "FileSystemStore", "TestSupport", crypto, log,
+            ]),
+        tests(
+            "SetsTests",
+            ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "RSAKeyring", "TestSupport", crypto]),
         tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CSHA256", "TestSupport", crypto]),
         tests("MySQLEngineTests", ["Core", "MySQLEngine", "Streams", "TestSupport", crypto]),
         tests("MongoDBEngineTests", ["Core", "MongoDBEngine", "Streams", "TestSupport", crypto]),
