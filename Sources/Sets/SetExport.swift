@@ -210,5 +210,7 @@ private struct FlatStore: Store {
 
     func amend(_ key: String, _ amendment: Amendment) async throws { try await base.amend(try name(key), amendment) }
 
-    func delete(_ key: String) async throws { try await base.delete(try name(key)) }
+    func delete(_ key: String, allVersions: Bool) async throws {
+        try await base.delete(try name(key), allVersions: allVersions)
+    }
 }
