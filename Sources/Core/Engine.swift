@@ -120,11 +120,15 @@ package struct SnapshotFacts: Sendable {
     /// Earlier sets of the target without which this one cannot be restored, or not proven. They are never pruned
     /// before it.
     package var needs: [BackupKey]
+    /// What an operator should know, for the result alone: tables may be named, for it is not kept with the set.
+    package var notes: [String]
 
     package init(
-        time: Timestamp, sourceSize: Int64, details: [String: String], exceptions: [String], needs: [BackupKey] = []
+        time: Timestamp, sourceSize: Int64, details: [String: String], exceptions: [String], needs: [BackupKey] = [],
+        notes: [String] = []
     ) {
         self.needs = needs
+        self.notes = notes
         self.time = time
         self.sourceSize = sourceSize
         self.details = details
