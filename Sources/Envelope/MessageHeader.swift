@@ -140,6 +140,8 @@ extension EncryptedDataKey {
 
     /// The provider info without the parameters of one wrapping.
     private var keyName: ArraySlice<UInt8> {
+        // An OpenPGP key's fingerprint, and after a colon the digest of what was wrapped.
+        if providerID == "openpgp" { return providerInfo.prefix { $0 != UInt8(ascii: ":") } }
         let wrapping = bigEndianBytes(UInt32(Format.tagLength * 8)) + bigEndianBytes(UInt32(Format.nonceLength))
         let added = wrapping.count + Format.nonceLength
         guard providerInfo.count > added,
@@ -152,8 +154,8 @@ extension EncryptedDataKey {
     package var addressee: Addressee {
         Addressee(
             providerID: providerID, keyName: Array(keyName),
-            // What a key service has wrapped may have any length.
-            length: providerID == "aws-kms" ? nil : ciphertext.count)
+            // What a key service or gpg has wrapped may have any length.
+            length: ["aws-kms", "openpgp"].contains(providerID) ? nil : ciphertext.count)
     }
 }
 

@@ -11,11 +11,11 @@ final class PartSource: ByteSource {
     private let task: Task<Void, Never>
 
     init(
-        _ part: StoredPart, of manifest: Manifest, dataKey: SecretBytes, from places: SegmentPlaces,
+        _ part: StoredPart, _ opening: SegmentOpening, pieces: PieceList?, from places: SegmentPlaces,
         notes: ReadingNotes
     ) {
         let queue = queue
-        let reading = SegmentReading(manifest: manifest, dataKey: dataKey, notes: notes, queue: queue)
+        let reading = SegmentReading(opening: opening, pieces: pieces, notes: notes, queue: queue)
         task = Task {
             do {
                 for segment in part.segments {
@@ -40,10 +40,12 @@ final class PartSource: ByteSource {
 
 /// Opens segments into a queue.
 private struct SegmentReading: Sendable {
-    let manifest: Manifest
-    let dataKey: SecretBytes
+    let opening: SegmentOpening
+    /// `nil` where they are not needed: for messages, and for the part that holds them.
+    let pieces: PieceList?
     let notes: ReadingNotes
     let queue: ChunkQueue
+    private var manifest: Manifest { opening.manifest }
 
     /// Reads `segment` from the first of its copies that gives it whole.
     func read(_ segment: Segment, from place: SegmentPlaces.Place) async throws {
@@ -72,13 +74,9 @@ private struct SegmentReading: Sendable {
     }
 
     private func open(_ segment: Segment, from store: any Store, after handed: HandedOn) async throws {
-        let bytes = try await StoredSegment(segment, of: manifest, in: store)
-        let opened = OpenedSegment(
-            try PrefetchedSource(bytes, depth: 4, name: "fetch"),
-            expecting: OpenedSegment.Expectation(
-                key: manifest.key.description, path: segment.path, messageID: segment.messageID,
-                context: manifest.encryption.context, dataKey: dataKey),
-            decompressor: try manifest.compression.makeDecompressor())
+        // A segment that the list does not name has no pieces, and none of its bytes is taken.
+        let opened = try await opening.open(
+            segment, from: store, pieces: pieces.map { $0.digests[segment.path] ?? [] })
         let again = handed.beginAgain()
         let plainSize = Guarded<Int64>(0)
         try await pull(opened, named: "open") { chunk in

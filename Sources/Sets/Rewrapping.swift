@@ -72,14 +72,12 @@ package struct Rewrapping: Sendable {
 
     /// Looks at the set `key`, which is in all of `copies` (never empty). Changes nothing.
     ///
-    /// Throws what opening the set throws, ``SetError`` where the copies hold different sets under the name, and
-    /// ``OtherEnvelope`` for a set that is no set of wrapped data keys.
+    /// Throws what opening the set throws, and ``SetError`` where the copies hold different sets under the name.
     package func plan(
         _ key: BackupKey, of target: String, in copies: Copies, notes: ReadingNotes
     ) async throws -> Plan {
         let stored = try await Catalog(copies.first.store).manifest(key, of: target)
         let encryption = stored.manifest.encryption
-        guard encryption.algorithm == EncryptionInfo.messageAlgorithm else { throw OtherEnvelope(key: key) }
         let search = DataKeySearch(stored: stored, identities: reader.identities, notes: notes)
         let found = try await search.find(
             home: copies.first.store, records: nil, others: copies.reserve.map(\.store))
@@ -190,15 +188,4 @@ package struct Rewrapping: Sendable {
         }
         return true
     }
-}
-
-/// A set whose key lies in its messages, where no record can take its place.
-package struct OtherEnvelope: Failure {
-    package let key: BackupKey
-
-    package var exitCode: ExitCode { .keys }
-    package var operation: String { "wrap the data key anew" }
-    package var object: String { key.description }
-    package var cause: String { "it is a set of OpenPGP messages, whose recipients are in the messages alone" }
-    package var hint: String { "write it out for the new recipients with 'lifeboat export'" }
 }

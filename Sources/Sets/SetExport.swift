@@ -69,7 +69,7 @@ package struct SetExport: Sendable {
         let manifest = reader.manifest
         let sealed = try await writer.seal(SetPicture(reader), meter: meter)
         let parts = sealed.parts.map { $0.relative(to: Self.attempt) }
-        for part in manifest.parts {
+        for part in manifest.parts where part.name != SetWriter.piecesPart {
             // What was opened is what was sealed, to the byte.
             guard parts.first(where: { $0.name == part.name })?.plainSize == part.plainSize else {
                 throw SetError.damagedSegment(

@@ -9,11 +9,17 @@ package struct SetReaderConfiguration: Sendable {
     package var trustedSigners: [[UInt8]]
     /// Namespaces whose keys only holders can wrap with.
     package var symmetricProviders: Set<String>
+    /// What opens segments that are no messages, by the manifest's word.
+    package var ciphers: [any SegmentCipher]
 
-    package init(identities: [any KeyProvider], trustedSigners: [[UInt8]], symmetricProviders: Set<String>) {
+    package init(
+        identities: [any KeyProvider], trustedSigners: [[UInt8]], symmetricProviders: Set<String>,
+        ciphers: [any SegmentCipher] = []
+    ) {
         self.identities = identities
         self.trustedSigners = trustedSigners
         self.symmetricProviders = symmetricProviders
+        self.ciphers = ciphers
     }
 
     /// Whether anything can be opened at all: a backup pod that holds only public keys cannot.
@@ -40,13 +46,18 @@ package struct SetReader: PartOpener {
     package let origin: Origin
     /// What was read from another copy than the first, and why.
     package let notes: ReadingNotes
-    let dataKey: SecretBytes
+    var dataKey: SecretBytes { opening.dataKey }
+    private let opening: SegmentOpening
+    /// Digests of the segments' pieces, once they have been read.
+    private let pieces = Guarded<PieceList?>(nil)
     /// Where its manifest was read from, and its records are.
     let home: any Store
     private let places: SegmentPlaces
 
     package var manifest: Manifest { stored.manifest }
-    package var partNames: [String] { manifest.parts.map(\.name).filter { $0 != SetWriter.contentsPart } }
+    package var partNames: [String] {
+        manifest.parts.map(\.name).filter { $0 != SetWriter.contentsPart && $0 != SetWriter.piecesPart }
+    }
     /// What has to be thawed before the set can be read.
     package var archived: [ArchivedSegment] { places.archived }
 
@@ -76,7 +87,7 @@ package struct SetReader: PartOpener {
             stored, belief, home: home, places: SegmentPlaces.find(stored.manifest, in: copies), notes: notes)
     }
 
-    private typealias Belief = (dataKey: SecretBytes, origin: Origin)
+    private typealias Belief = (opening: SegmentOpening, origin: Origin)
 
     private static func believed(
         _ key: BackupKey, of target: String, in copies: Copies, configuration: SetReaderConfiguration,
@@ -110,7 +121,7 @@ package struct SetReader: PartOpener {
         places: SegmentPlaces, notes: ReadingNotes
     ) {
         self.stored = stored
-        (dataKey, origin) = belief
+        (opening, origin) = belief
         self.home = home
         self.places = places
         self.notes = notes
@@ -130,7 +141,9 @@ package struct SetReader: PartOpener {
         let origin = try ManifestSeal.origin(
             of: stored.manifest, opensItself: opensItself, trustedSigners: configuration.trustedSigners,
             symmetricProviders: configuration.symmetricProviders)
-        return (found.dataKey, origin)
+        let opening = try SegmentOpening(
+            stored.manifest, dataKey: found.dataKey, ciphers: configuration.ciphers)
+        return (opening, origin)
     }
 
     /// Reads every segment and compares its digest with the manifest's. Needs no key, and so proves nothing about what
@@ -148,7 +161,30 @@ package struct SetReader: PartOpener {
         guard let stored = manifest.parts.first(where: { $0.name == part }) else {
             throw SetError.unknownPart(key: manifest.key.description, part: part)
         }
-        return PartSource(stored, of: manifest, dataKey: dataKey, from: places, notes: notes)
+        let pieces: PieceList? =
+            opening.cipher == nil || part == SetWriter.piecesPart ? nil : try await pieceList()
+        return PartSource(stored, opening, pieces: pieces, from: places, notes: notes)
+    }
+
+    /// The digests of all pieces. Nothing of the part that holds them is used before all of it has authenticated.
+    private func pieceList() async throws -> PieceList {
+        if let known = pieces.value { return known }
+        let source = try await open(SetWriter.piecesPart)
+        let damage = SetError.damagedSegment(
+            key: manifest.key.description, path: SetWriter.piecesPart, problem: "it is no list of digests")
+        let bytes: [UInt8]
+        do {
+            bytes = try await withTaskCancellationHandler {
+                try await onThread("pieces") { try source.collect(limit: PieceList.largest) }
+            } onCancel: {
+                source.cancel()
+            }
+        } catch is ObjectTooLarge {
+            throw damage
+        }
+        guard let list = PieceList(parsing: bytes) else { throw damage }
+        pieces.withLock { $0 = list }
+        return list
     }
 
     /// The manifest before this one in the target's chain; `nil` where this is the first, or that one has been removed

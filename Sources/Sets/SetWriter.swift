@@ -25,12 +25,15 @@ package struct SetWriterConfiguration: Sendable {
     package var storageClasses: [Tier: StorageClass]
     package var random: RandomBytes
     package var clock: BlockingClock
+    /// The other form that segments are stored in; `nil` for messages. It has to take every recipient.
+    package var cipher: (any SegmentCipher)?
 
     package init(
         target: String, engine: String, recipients: [any KeyProvider], optionalRecipients: [any KeyProvider] = [],
         signer: Curve25519.Signing.PrivateKey?, compression: Compression, parallelJobs: Int, rateLimit: Int64?,
         retention: RetentionPolicy = RetentionPolicy(), protection: SetProtection = SetProtection(),
-        storageClasses: [Tier: StorageClass] = [:], random: @escaping RandomBytes, clock: BlockingClock
+        storageClasses: [Tier: StorageClass] = [:], random: @escaping RandomBytes, clock: BlockingClock,
+        cipher: (any SegmentCipher)? = nil
     ) {
         self.target = target
         self.engine = engine
@@ -45,6 +48,7 @@ package struct SetWriterConfiguration: Sendable {
         self.storageClasses = storageClasses
         self.random = random
         self.clock = clock
+        self.cipher = cipher
     }
 }
 
@@ -55,9 +59,8 @@ package final class SetWriter: Sendable {
     package let attempt: String
     private let store: any Store
     private let configuration: SetWriterConfiguration
-    private let context: [String: String]
-    private let dataKey: SecretBytes
-    private let dataKeys: [EncryptedDataKey]
+    private let sealing: SegmentSealing
+    private let pieces = Guarded(PieceList())
     /// What this set lacks of what was asked for.
     private let exceptions: [String]
     private let written = Guarded<[StoredPart]>([])
@@ -72,14 +75,16 @@ package final class SetWriter: Sendable {
         self.attempt = attempt
         self.store = store
         self.configuration = configuration
-        context = setContext(key, target: configuration.target)
+        let context = setContext(key, target: configuration.target)
         if !configuration.protection.isNone, !store.capabilities.protects {
             throw NotSupportedByStore(key: key.description, what: "object lock")
         }
         let made = try await makeDataKey(
             for: configuration.recipients, optional: configuration.optionalRecipients, context: context,
             random: configuration.random)
-        (dataKey, dataKeys) = (made.dataKey, made.wrapped)
+        sealing = SegmentSealing(
+            cipher: configuration.cipher, compression: configuration.compression, context: context,
+            dataKey: made.dataKey, dataKeys: made.wrapped)
         var exceptions = made.unsealed
         if configuration.protection.lockMode != nil, configuration.retention.period(of: key.tier) == .forever {
             exceptions.append("not locked: sets of the tier \(key.tier.rawValue) are kept without an end")
@@ -109,10 +114,15 @@ package final class SetWriter: Sendable {
         let contents = try await snapshot.finish()
         try await write(
             Part(name: Self.contentsPart, source: MemorySource(contents.json.canonicalBytes)), meter: nil)
+        if sealing.cipher != nil {
+            try await write(Part(name: Self.piecesPart, source: MemorySource(pieces.value.bytes)), meter: nil)
+        }
         return contents
     }
 
     package static let contentsPart = "contents.json"
+    /// Digests of the pieces of all other segments, where these are no messages.
+    package static let piecesPart = "pieces.bin"
 
     /// The parts of a picture, sealed, and what they were sealed with: for those that make no set of them.
     struct Sealed: Sendable {
@@ -127,9 +137,7 @@ package final class SetWriter: Sendable {
         _ = try await write(snapshot, meter: meter)
         return Sealed(
             parts: written.value.sorted { $0.name < $1.name },
-            encryption: EncryptionInfo(
-                algorithm: EncryptionInfo.messageAlgorithm, context: context, dataKeys: dataKeys),
-            dataKey: dataKey, exceptions: exceptions)
+            encryption: sealing.info, dataKey: sealing.dataKey, exceptions: exceptions)
     }
 
     /// Streams one part into its segments.
@@ -151,19 +159,15 @@ package final class SetWriter: Sendable {
         let path = SetLayout.segment(
             attempt: attempt, part: part, number: number, compression: configuration.compression.algorithm)
         let messageID = configuration.random(32)
-        let message = try MessageWriter(
-            dataKey: dataKey,
-            parameters: MessageParameters(messageID: messageID, context: context, dataKeys: dataKeys)
-        )
         let before = cursor.consumed
-        let sealed = SealedSegment(
-            cursor, compressor: try configuration.compression.makeCompressor(), writer: message,
-            limit: store.capabilities.largestObject)
+        let sealed = try await sealing.seal(cursor, messageID: messageID, limit: store.capabilities.largestObject)
         // The store's writes stand in its own thread, never in the one that seals.
         let stored = DigestingSource(try PrefetchedSource(sealed, depth: 4, name: "seal"))
+        let pieced = sealing.cipher.map { _ in PieceDigestingSource(stored) }
         _ = try await store.put(
-            SetLayout.directory(key) + path, from: stored,
+            SetLayout.directory(key) + path, from: pieced ?? stored,
             options: segmentOptions(key.tier, configuration.storageClasses[key.tier] ?? .standard, in: store))
+        if let pieced { pieces.withLock { $0.digests[path] = pieced.digests } }
         return Segment(
             path: path, messageID: messageID, plainSize: cursor.consumed - before, storedSize: stored.count,
             storedSHA256: stored.sha256)
@@ -201,10 +205,9 @@ package final class SetWriter: Sendable {
             sourceSize: closing.facts.sourceSize, compression: configuration.compression,
             parts: written.value.sorted { $0.name < $1.name },
             contents: ContentsSummary(closing.contents.counts),
-            encryption: EncryptionInfo(
-                algorithm: EncryptionInfo.messageAlgorithm, context: context, dataKeys: dataKeys),
+            encryption: sealing.info,
             retention: retention(closing.facts.time), needs: closing.facts.needs)
-        try ManifestSeal.seal(&manifest, dataKey: dataKey, signer: configuration.signer)
+        try ManifestSeal.seal(&manifest, dataKey: sealing.dataKey, signer: configuration.signer)
         let bytes = manifest.json().canonicalBytes
         let protection = manifest.protection(in: store, at: closing.finished)
         if !protection.isNone {

@@ -11,6 +11,7 @@ package final class ChildFilter: ByteSource {
     private let output: ChildOutput
     private let fed: ChunkQueue
     private let isCancelled: Guarded<Bool>
+    private let isAtEnd = Guarded(false)
     private let label: String
 
     /// Starts `command` and begins to read `base` on a thread of its own.
@@ -44,7 +45,8 @@ package final class ChildFilter: ByteSource {
         }
     }
 
-    deinit { cancel() }
+    /// Given up midway both ends are told. At its end the source is left alone: it may be one of several over another.
+    deinit { if !isAtEnd.value { cancel() } }
 
     package func next() throws -> Chunk? {
         do {
@@ -66,6 +68,7 @@ package final class ChildFilter: ByteSource {
         } catch is BrokenPipe {
             throw ChildFailure(label: label, ending: .closedInput, errorTail: output.errorTail)
         }
+        isAtEnd.withLock { $0 = true }
         return nil
     }
 
