@@ -185,7 +185,7 @@ package struct PruneJob: Equatable, Sendable {
 
 /// Sets or lifts a legal hold.
 package struct HoldJob: Equatable, Sendable {
-    package enum Change: String, Sendable {
+    package enum Change: String, CaseIterable, Sendable {
         case hold, release
     }
 

@@ -95,6 +95,15 @@ extension Manifest {
     }
 }
 
+extension Signature {
+    package var json: JSON {
+        .object([
+            "algorithm": .string("Ed25519"), "publicKey": .string(hexText(publicKey)),
+            "value": .string(hexText(value)),
+        ])
+    }
+}
+
 /// Bytes that are no manifest.
 package struct ManifestError: Error, CustomStringConvertible {
     package var problem: String
@@ -225,7 +234,7 @@ extension JSONFields {
         return count
     }
 
-    fileprivate mutating func chainLink(_ field: String) throws(JSONFieldError) -> ChainLink? {
+    package mutating func chainLink(_ field: String) throws(JSONFieldError) -> ChainLink? {
         guard let json = optional(field) else { return nil }
         var inner = try JSONFields(json, path: name(field))
         let link = ChainLink(key: try inner.backupKey("key"), sha256: try inner.hex("sha256", count: 32))
@@ -252,7 +261,7 @@ extension JSONFields {
         return ContentsSummary(counts)
     }
 
-    fileprivate mutating func needs(_ field: String) throws(JSONFieldError) -> [BackupKey] {
+    package mutating func needs(_ field: String) throws(JSONFieldError) -> [BackupKey] {
         guard has(field) else { return [] }
         var keys: [BackupKey] = []
         for text in try strings(field) {
