@@ -28,6 +28,8 @@ package final class MemoryStore: Store {
     private let clock: any WallClock
     // Under the keys' bytes: two spellings of é are one String and two keys.
     private let objects = Guarded<[[UInt8]: Object]>([:])
+    /// The keys of ``objects`` in order, so that a listing costs what it lists. Changed while ``objects`` is held.
+    private let order = Guarded<[[UInt8]]>([])
     /// How many versions lie under keys whose objects were deleted.
     private let hidden = Guarded<[[UInt8]: Int]>([:])
     private let isVersioned: Bool
@@ -45,11 +47,7 @@ package final class MemoryStore: Store {
     }
 
     /// Every key there is, in the order of bytes.
-    package var keys: [String] {
-        objects.withLock { $0.keys.sorted { $0.lexicographicallyPrecedes($1) } }.map {
-            String(decoding: $0, as: UTF8.self)
-        }
-    }
+    package var keys: [String] { order.value.map { String(decoding: $0, as: UTF8.self) } }
 
     /// An object's bytes, for tests that look; `nil` where there is none.
     package func bytes(_ key: String) -> [UInt8]? { objects.withLock { $0[Array(key.utf8)]?.bytes } }
@@ -103,6 +101,9 @@ package final class MemoryStore: Store {
                         throw Self.protected(key)
                     }
                     let older = objects[Array(key.utf8)].map { $0.older + 1 }
+                    if older == nil {
+                        order.withLock { $0.insert(Array(key.utf8), at: $0.place(of: Array(key.utf8))) }
+                    }
                     objects[Array(key.utf8)] = Object(
                         bytes: bytes, modified: now, storageClass: options.storageClass,
                         availability: options.storageClass.isArchive ? .archived : .online,
@@ -143,8 +144,13 @@ package final class MemoryStore: Store {
     }
 
     package func list(_ prefix: String) -> AsyncThrowingStream<ObjectInfo, any Error> {
+        let wanted = Array(prefix.utf8)
         let found = objects.withLock { objects in
-            objects.filter { $0.key.starts(with: prefix.utf8) }.sorted { $0.key.lexicographicallyPrecedes($1.key) }
+            order.withLock { order in
+                order[order.place(of: wanted)...].prefix { $0.starts(with: wanted) }.compactMap { key in
+                    objects[key].map { (key, $0) }
+                }
+            }
         }
         let rest = Guarded(found[...])
         return AsyncThrowingStream {
@@ -162,6 +168,7 @@ package final class MemoryStore: Store {
         try objects.withLock { objects in
             if let object = objects[Array(key.utf8)], object.isProtected(at: now) { throw Self.protected(key) }
             let removed = objects.removeValue(forKey: Array(key.utf8))
+            if removed != nil { order.withLock { _ = $0.remove(at: $0.place(of: Array(key.utf8))) } }
             guard isVersioned else { return }
             hidden.withLock { hidden in
                 if allVersions {
@@ -218,5 +225,17 @@ package final class MemoryStore: Store {
         if pieces.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." }) || key.utf8.contains(0) {
             throw JobFailure(.store, "use the key", object: key, cause: "it is not a key", hint: "check the key")
         }
+    }
+}
+
+extension [[UInt8]] {
+    /// Where `key` stands in this order, or would.
+    fileprivate func place(of key: [UInt8]) -> Int {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle].lexicographicallyPrecedes(key) { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 }
