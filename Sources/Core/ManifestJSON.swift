@@ -95,15 +95,6 @@ extension Manifest {
     }
 }
 
-extension Signature {
-    package var json: JSON {
-        .object([
-            "algorithm": .string("Ed25519"), "publicKey": .string(hexText(publicKey)),
-            "value": .string(hexText(value)),
-        ])
-    }
-}
-
 /// Bytes that are no manifest.
 package struct ManifestError: Error, CustomStringConvertible {
     package var problem: String

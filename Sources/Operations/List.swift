@@ -19,9 +19,14 @@ package struct List: Sendable {
         var result = JobResult(action: "list", target: workplace.target, requestID: job.requestID)
         let second = await second(tiers, besides: copy, &result)
         var sets: [JSON] = []
+        var links: [ChainLink] = []
         for entry in committed.prefix(job.limit) {
-            sets.append(try await describe(entry, in: copy, also: second))
+            let (set, previous) = try await describe(entry, in: copy, also: second)
+            sets.append(set)
+            if let previous { links.append(previous) }
         }
+        // A listing of one tier does not show what the others hold, and the second store need not have them all.
+        let chain = job.tier == nil && copy.name == .primary ? try await chain(links, committed, in: copy) : nil
         result.details = [
             "sets": .array(sets),
             "count": .integer(Int64(committed.count)),
@@ -29,6 +34,10 @@ package struct List: Sendable {
                 listing.entries.filter { !$0.isCommitted }.map { .string($0.key.description) }),
             "foreign": .array(listing.foreign.prefix(20).map { .string($0) }),
         ]
+        if let chain {
+            result.notes += chain.notes
+            result.details["vanished"] = .array(chain.vanished.map { .string($0.description) })
+        }
         if let reason { result.notes.append("these are the sets of the \(copy.name.text): \(reason)") }
         if !listing.foreign.isEmpty {
             result.notes.append(
@@ -68,21 +77,34 @@ package struct List: Sendable {
         return copy.name == .primary && isCopied ? [.primary, .secondary] : [copy.name]
     }
 
+    /// What became of the sets that the listed ones name as those before them and that are not there.
+    private func chain(
+        _ links: [ChainLink], _ committed: [Catalog.Entry], in copy: SetCopy
+    ) async throws -> ChainCheck.Findings {
+        let there = Set(committed.map(\.key))
+        return try await ChainCheck(in: copy.store, configuration: workplace.reader).find(
+            links.filter { !there.contains($0.key) })
+    }
+
     private func describe(
         _ entry: Catalog.Entry, in copy: SetCopy, also second: Set<BackupKey>?
-    ) async throws -> JSON {
+    ) async throws -> (JSON, previous: ChainLink?) {
         let stored: StoredManifest
         do {
             stored = try await Catalog(copy.store).manifest(entry.key)
         } catch let error as SetError {
-            return .object([
-                "key": .string(entry.key.description), "verdict": .string(Verdict.failed.rawValue),
-                "problem": .string(error.description),
-            ])
+            return (
+                .object([
+                    "key": .string(entry.key.description), "verdict": .string(Verdict.failed.rawValue),
+                    "problem": .string(error.description),
+                ]), nil
+            )
         }
         let manifest = stored.manifest
         let state = await state(of: stored, records: entry.records, in: copy.store)
-        return .object(present: [
+        let hold = try await Catalog(copy.store).holdState(
+            of: stored, records: entry.records, configuration: workplace.reader)
+        let set = JSON.object(present: [
             "key": .string(manifest.key.description),
             "tier": .string(manifest.key.tier.rawValue),
             "snapshotTime": .string(manifest.snapshotTime.description),
@@ -99,8 +121,12 @@ package struct List: Sendable {
             "copies": .array(names(entry, copy, second).map { .string($0.rawValue) }),
             "archived": entry.isArchived ? .bool(true) : nil,
             "objectLock": manifest.retention.objectLock.map { .string($0.rawValue) },
-            "legalHold": manifest.retention.legalHold ? .bool(true) : nil,
+            "legalHold": hold.isHeld ? .bool(true) : nil,
+            "holdReason": hold.reason.map { .string($0) },
+            "dataClass": manifest.retention.dataClass.map { .string($0.rawValue) },
+            "needs": manifest.needs.isEmpty ? nil : .array(manifest.needs.map { .string($0.description) }),
         ])
+        return (set, manifest.previous)
     }
 
     private struct State {

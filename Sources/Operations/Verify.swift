@@ -116,6 +116,7 @@ package struct Verify: Sendable {
         try await reader.checkRewraps(records)
         var result = result(of: reader.stored, .proven)
         result.origin = reader.origin
+        result.notes = try await lookBack(reader.manifest, in: copy)
         result.proofDepth = .integrity
         if job.dryRun {
             result.verdict = .inconclusive
@@ -126,7 +127,7 @@ package struct Verify: Sendable {
         do {
             let examined = try await workplace.examine(
                 reader, recompute: job.recomputeContents, comparesSource: true, meter: meter)
-            result.notes = examined.notes
+            result.notes += examined.notes
             result.details.merge(examined.details) { $1 }
             if let objection = examined.objection { result.object(objection) }
             if let objection = examined.objection, objection.isOfSet {
@@ -139,6 +140,15 @@ package struct Verify: Sendable {
         }
         try await record(.proven, reader)
         return result
+    }
+
+    /// Whether the set before this one is there, or was pruned. It says nothing about this set, so it is only noted.
+    private func lookBack(_ manifest: Manifest, in copy: SetCopy) async throws -> [String] {
+        // The second store need not have them all.
+        guard copy.name == .primary, let previous = manifest.previous,
+            try await copy.store.stat(SetLayout.manifest(previous.key)) == nil
+        else { return [] }
+        return try await ChainCheck(in: copy.store, configuration: workplace.reader).find([previous]).notes
     }
 
     private func records(_ key: BackupKey, in store: any Store) async throws -> [String] {

@@ -149,8 +149,11 @@ package struct Catalog: Sendable {
     }
 
     /// Removes what attempts left behind that ended without a set, once nothing has come to them for two days. What is
-    /// locked stays until its lock has ended. Only under the target's lock. Returns how many objects went.
-    package func sweepOrphans(in listing: Listing, now: Timestamp) async throws -> Int {
+    /// locked stays until its lock has ended. Only under the target's lock. Returns how many objects went. `allVersions`
+    /// needs a right that a backup should not have.
+    package func sweepOrphans(
+        in listing: Listing, now: Timestamp, allVersions: Bool = false
+    ) async throws -> Int {
         var removed = 0
         for entry in listing.entries where !entry.isCommitted && now.seconds(since: entry.modified) > Self.orphanAge {
             for object in entry.objects {
@@ -160,7 +163,7 @@ package struct Catalog: Sendable {
                 {
                     continue
                 }
-                try await store.delete(object)
+                try await store.delete(object, allVersions: allVersions)
                 removed += 1
             }
         }

@@ -23,34 +23,36 @@ extension SetReader {
     package func proofs(_ paths: [String]) async throws -> [Proof] {
         var proofs: [Proof] = []
         for path in paths.sorted() where path.hasSuffix("-proof.json") {
-            let bytes: [UInt8]
-            do {
-                bytes = try await home.read(path, limit: 1 << 16)
-            } catch let error as ObjectTooLarge {
-                throw SetError.damagedRecord(path: path, problem: "\(error)")
-            }
-            do {
-                let json = try JSON(parsing: bytes)
-                guard json.canonicalBytes == bytes else {
-                    throw ManifestError(problem: "it is not in canonical form")
-                }
-                proofs.append(try proof(json))
-            } catch {
-                throw SetError.damagedRecord(path: path, problem: "\(error)")
-            }
+            proofs.append(try await records.proof(path))
         }
         return proofs
     }
 
     /// Adds a proof after those that are there.
     package func add(_ proof: Proof) async throws {
-        var document = members(of: proof)
+        var document = records.members(of: proof)
         let mac = ManifestSeal.mac(.object(document), purpose: ManifestSeal.recordPurpose, dataKey: dataKey)
         document["mac"] = .string(hexText(mac))
         try await addRecord("proof", of: manifest, .object(document), to: home, at: proof.time)
     }
 
-    private func members(of proof: Proof) -> [String: JSON] {
+    /// Those that lie where its manifest was read from.
+    var records: SetRecords { SetRecords(stored: stored, store: home, dataKey: dataKey) }
+}
+
+extension SetRecords {
+    /// One proof. A record that is none of this set, or that its key did not make where that can be seen, is
+    /// ``SetError/damagedRecord(path:problem:)``.
+    func proof(_ path: String) async throws -> Proof {
+        let document = try await document(path)
+        do {
+            return try proof(document)
+        } catch {
+            throw SetError.damagedRecord(path: path, problem: "\(error)")
+        }
+    }
+
+    fileprivate func members(of proof: Proof) -> [String: JSON] {
         [
             "format": .integer(1), "kind": .string("proof"), "key": .string(manifest.key.description),
             "manifestSHA256": .string(hexText(stored.sha256)), "depth": .string(proof.depth.rawValue),
@@ -72,11 +74,35 @@ extension SetReader {
             requestID: try fields.string("requestId"), contentsCompared: try fields.bool("contentsCompared"))
         let mac = try fields.hex("mac", count: 32)
         var document = members(of: proof)
-        guard
-            ManifestSeal.isMAC(mac, of: .object(document), purpose: ManifestSeal.recordPurpose, dataKey: dataKey)
-        else { throw fields.error("mac", "does not match: the record was changed or is another set's") }
+        guard isMAC(mac, of: .object(document)) else {
+            throw fields.error("mac", "does not match: the record was changed or is another set's")
+        }
         document["mac"] = .string(hexText(mac))
         guard json == .object(document) else { throw fields.error("kind", "stands beside members it does not know") }
         return proof
+    }
+}
+
+extension SetRecords {
+    /// What the proofs among `paths` come to: the deepest that holds, unless the set was found damaged since. A record
+    /// that cannot be read counts for nothing; `damaged` is told of it.
+    func standing(_ paths: [String], damaged: (any Failure) -> Void) async throws -> SetFacts.Standing? {
+        var deepest: ProofDepth?
+        for path in paths.sorted() where path.hasSuffix("-proof.json") {
+            let proof: Proof
+            do {
+                proof = try await self.proof(path)
+            } catch let failure as SetError {
+                damaged(failure)
+                continue
+            }
+            switch proof.verdict {
+            case .proven: deepest = deepest == .restore ? .restore : proof.depth
+            // An older restore does not vouch for what is damaged now.
+            case .failed: deepest = nil
+            case .inconclusive: break
+            }
+        }
+        return deepest.map { SetFacts.Standing(depth: $0, isBelieved: areBelieved) }
     }
 }

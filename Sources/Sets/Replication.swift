@@ -31,7 +31,7 @@ package struct Replication: Sendable {
         for segment in manifest.parts.flatMap(\.segments) {
             try await copy(segment, of: manifest, meter: meter)
         }
-        let protection = manifest.protection(in: destination, at: now)
+        let protection = try await protection(of: manifest, at: now)
         try await protectSegments(of: manifest, in: destination, protection)
         do {
             _ = try await destination.put(
@@ -60,6 +60,17 @@ package struct Replication: Sendable {
                 RewrapRecord.kind, of: stored.manifest, bytes: record.bytes, to: destination, at: now)
         }
         return lacking.count
+    }
+
+    /// As the set is kept in the source by now: whoever held it there meant every copy.
+    private func protection(of manifest: Manifest, at now: Timestamp) async throws -> Protection {
+        guard destination.capabilities.protects else { return Protection() }
+        var records: [String] = []
+        for try await object in source.list(SetLayout.directory(manifest.key) + "records/") {
+            records.append(object.key)
+        }
+        try Task.checkCancellation()
+        return manifest.protection(in: destination, at: now, isHeld: manifest.isHeld(records: records))
     }
 
     private func isThere(_ key: BackupKey, _ bytes: [UInt8]) async throws -> Bool {
@@ -110,7 +121,7 @@ package struct Replication: Sendable {
     /// key, so it has no MAC, and nothing that matters rests on it.
     package func record(_ stored: StoredManifest, now: Timestamp, requestID: RequestID) async throws {
         let manifest = stored.manifest
-        let protection = manifest.protection(in: destination, at: now)
+        let protection = try await protection(of: manifest, at: now)
         let hasClasses = destination.capabilities.hasStorageClasses && manifest.retention.storageClass != .standard
         let document = JSON.object(present: [
             "format": .integer(1), "kind": .string("copy"), "key": .string(manifest.key.description),

@@ -45,7 +45,7 @@ package enum SetLayout {
         return (sequence, String(pieces[1]))
     }
 
-    private static func padded(_ number: Int64, to width: Int) -> String {
+    static func padded(_ number: Int64, to width: Int) -> String {
         let text = String(number)
         return String(repeating: "0", count: max(0, width - text.count)) + text
     }

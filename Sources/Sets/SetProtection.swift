@@ -19,12 +19,17 @@ extension Manifest {
     /// How objects of this set are to be kept in `store` from `now` on: what the manifest asks for, as far as the kind
     /// of store has it. A lock whose end has passed is none.
     func protection(in store: any Store, at now: Timestamp) -> Protection {
+        protection(in: store, at: now, isHeld: retention.legalHold)
+    }
+
+    /// The same for a set whose legal hold has been set or lifted since.
+    func protection(in store: any Store, at now: Timestamp, isHeld: Bool) -> Protection {
         guard store.capabilities.protects else { return Protection() }
         var lock: ObjectLock?
         if let mode = retention.objectLock, let until = retention.retainUntil, until > now {
             lock = ObjectLock(mode: mode, until: until)
         }
-        return Protection(lock: lock, legalHold: retention.legalHold)
+        return Protection(lock: lock, legalHold: isHeld)
     }
 }
 

@@ -87,7 +87,7 @@ package struct SetReader: PartOpener {
             stored, belief, home: home, places: SegmentPlaces.find(stored.manifest, in: copies), notes: notes)
     }
 
-    private typealias Belief = (opening: SegmentOpening, origin: Origin)
+    typealias Belief = (opening: SegmentOpening, origin: Origin)
 
     private static func believed(
         _ key: BackupKey, of target: String, in copies: Copies, configuration: SetReaderConfiguration,
@@ -127,7 +127,7 @@ package struct SetReader: PartOpener {
         self.notes = notes
     }
 
-    private static func believe(
+    static func believe(
         _ stored: StoredManifest, in home: any Store, records: [String]? = nil, others: [any Store] = [],
         _ configuration: SetReaderConfiguration, notes: ReadingNotes
     ) async throws -> Belief {
