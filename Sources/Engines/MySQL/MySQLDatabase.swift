@@ -21,11 +21,12 @@ package struct MySQLDatabase: Engine {
     }
 
     package func snapshot(_ request: SnapshotRequest) async throws -> SnapshotAnswer {
-        throw CancellationError()
+        .taken(try await DatabaseSnapshot.begin(self, request))
     }
 
     package func examine(_ request: ExamineRequest) async throws -> Examined {
-        throw CancellationError()
+        let examination = SetExamination(manifest: request.manifest, parts: request.parts, meter: request.meter)
+        return Examined(contents: try await examination.run(recompute: request.recompute))
     }
 
     package func plan(_ request: RestoreRequest) async throws -> any RestorePlan {

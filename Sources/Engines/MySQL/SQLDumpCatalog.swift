@@ -211,8 +211,7 @@ struct SQLDumpCatalog {
             view.binding = SQLGrammar.placeholderColumns(of: statement)
         } else {
             guard !view.isWhole else { throw SQLRefusal("a view comes twice") }
-            // Older programs make a table stand in for it.
-            if tables.removeValue(forKey: name) != nil { throw SQLRefusal("a view has the name of a table") }
+            guard tables[name] == nil else { throw SQLRefusal("a view has the name of a table") }
             let known = Set(tables.keys).union(views.keys)
             item.ownNames = ownNames(in: statement, from: index + 2) { known.contains($0) }
             view.owner = definer(of: statement)
