@@ -123,6 +123,11 @@ struct DeclaredCollection: Sendable {
             ? ArchiveName(database: name.database, collection: "system.buckets.\(name.collection)") : name
     }
 
+    /// Documents vanish by themselves, by an index or an option.
+    var expires: Bool {
+        options["expireAfterSeconds"] != nil || indexes.contains { $0["expireAfterSeconds"] != nil }
+    }
+
     func schema(_ scope: ArchiveScope) -> [SchemaEntry] {
         let database = scope.shown(name.database)
         let own = SchemaEntry(
@@ -190,6 +195,14 @@ struct ArchiveContents: Sendable {
     var documents: [ArchiveName: Int64]
     var oplog: OplogSummary
 
+    /// How many documents a restore of these databases has to bring back.
+    func documents(of databases: some Collection<String>) -> Int64 {
+        documents.reduce(0) { databases.contains($1.key.database) ? $0 + $1.value : $0 }
+    }
+
+    /// Collections whose documents vanish by themselves.
+    var expiring: Set<ArchiveName> { Set(prelude.collections.filter(\.expires).map(\.dataName)) }
+
     /// Databases that a restore brings back, sorted.
     var restorable: [String] { prelude.databases.filter { !ArchiveScope.isForeign($0) } }
 }
@@ -200,6 +213,11 @@ final class SharedArchiveReader: Sendable {
     private let found = Guarded<ArchiveContents?>(nil)
 
     init(scope: ArchiveScope = ArchiveScope()) { reader = Guarded(ArchiveReader(scope: scope)) }
+
+    /// `use` is given every entry of the oplog, in order, from the thread that reads.
+    init(eachOplogEntry use: @escaping @Sendable (OplogEntry) throws -> Void) {
+        reader = Guarded(ArchiveReader(scope: ArchiveScope(), oplog: OplogReader(use: use)))
+    }
 
     /// Reads on. Throws ``ArchiveError``.
     func read(_ chunk: Chunk) throws {

@@ -55,6 +55,14 @@ final class MongoClient: @unchecked Sendable {
         defer { bson_free(bytes) }
         return try? BSONDocument(Array(UnsafeBufferPointer(start: bytes, count: Int(length))))
     }
+
+    /// A document as canonical Extended JSON; `nil` where it is damaged.
+    static func extendedJSON(_ document: BSONDocument) -> String? {
+        let text = document.bytes.withUnsafeBufferPointer { cmongoc_to_json($0.baseAddress, $0.count) }
+        guard let text else { return nil }
+        defer { bson_free(text) }
+        return String(cString: text)
+    }
 }
 
 /// Why a command got no good answer.

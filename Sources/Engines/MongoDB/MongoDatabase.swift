@@ -47,7 +47,7 @@ package struct MongoDatabase: Engine {
     }
 
     package func plan(_ request: RestoreRequest) async throws -> any RestorePlan {
-        throw MongoError.refused(["not built yet"], at: endpoint.label)
+        try await MongoRestore.plan(self, request)
     }
 
     func session(_ purpose: String) async throws -> MongoSession {

@@ -53,6 +53,15 @@ final class MongoSession: Sendable {
         }
     }
 
+    /// The same for a thread that may block.
+    @discardableResult
+    func runBlocking(_ command: BSONDocument, in database: String, to purpose: String) throws -> BSONDocument {
+        switch client.run(command, in: database) {
+        case .done(let document): return document
+        case .refused(let refusal): throw refusal.failure(purpose, on: endpoint.label(of: database))
+        }
+    }
+
     /// Everything a command with a cursor gives, for what is known to be little: at most `limit` documents.
     func all(
         _ command: BSONDocument, in database: String, to purpose: String, limit: Int = 100_000

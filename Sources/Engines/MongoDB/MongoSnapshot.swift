@@ -60,7 +60,7 @@ final class MongoSnapshot: Snapshot {
         }
         var exceptions = try await interrupted(session, endpoint, isForced: request.isForced)
         let tool = try await engine.tools.find("mongodump")
-        let size = try await ServerFacts.sizes(of: databases, with: session)
+        let size = try await ServerFacts.size(of: databases, with: session)
         exceptions += instantExceptions(server, endpoint)
         var details = [
             "topology": server.topology.rawValue, Detail.serverVersion: server.version,
@@ -70,7 +70,7 @@ final class MongoSnapshot: Snapshot {
         details[Detail.featureVersion] = server.featureVersion
         details[Detail.position] = server.position?.text
         let facts = SnapshotFacts(
-            time: server.time, sourceSize: size.used, details: details, exceptions: exceptions)
+            time: server.time, sourceSize: size, details: details, exceptions: exceptions)
         return MongoSnapshot(
             engine: engine, session: session, tool: tool, server: server, facts: facts, meter: request.meter)
     }

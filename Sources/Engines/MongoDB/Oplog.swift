@@ -111,6 +111,10 @@ struct OplogEntry {
 struct OplogReader {
     private var kept: [UInt8] = []
     private var summary = OplogSummary()
+    private let use: ((OplogEntry) throws -> Void)?
+
+    /// `use` is given every entry, in order.
+    init(use: ((OplogEntry) throws -> Void)? = nil) { self.use = use }
 
     mutating func keep(_ bytes: UnsafeRawBufferPointer) { kept.append(contentsOf: bytes) }
 
@@ -131,6 +135,7 @@ struct OplogReader {
         if let obstacle = entry.obstacle {
             throw ArchiveError("its oplog holds \(obstacle), which cannot be applied when it is restored")
         }
+        try use?(entry)
         summary.entries += 1
         if entry.isChange { summary.changes += 1 }
     }

@@ -48,20 +48,26 @@ struct ServerFacts: Sendable {
         }
     }
 
-    /// Bytes that these databases take on the server's disk, with their indexes, and what is free there.
-    static func sizes(
-        of databases: [String], with session: MongoSession
-    ) async throws -> (used: Int64, free: Int64?) {
-        var used: Int64 = 0
-        var free: Int64?
-        for database in databases {
-            let stats = try await session.run(["dbStats": 1], in: database, to: "see how large the database is")
-            used += (stats["storageSize"]?.integer ?? 0) + (stats["indexSize"]?.integer ?? 0)
-            if let total = stats["fsTotalSize"]?.integer, let taken = stats["fsUsedSize"]?.integer {
-                free = max(total - taken, 0)
-            }
+    /// Bytes that these databases take on the server's disk, with their indexes; of those that are there.
+    static func size(of databases: [String], with session: MongoSession) async throws -> Int64 {
+        let list = try await session.run(["listDatabases": 1], in: "admin", to: "see how large the database is")
+        return (list["databases"]?.documents ?? []).reduce(0) { sum, database in
+            guard let name = database["name"]?.string, databases.contains(name) else { return sum }
+            return sum + (database["sizeOnDisk"]?.integer ?? 0)
         }
-        return (used, free)
+    }
+
+    /// Bytes that are free on the server's disk; `nil` where that may not be asked.
+    static func free(with session: MongoSession) async throws -> Int64? {
+        do {
+            let stats = try await session.run(["dbStats": 1], in: "admin", to: "look at the server's disk")
+            guard let total = stats["fsTotalSize"]?.integer, let taken = stats["fsUsedSize"]?.integer else {
+                return nil
+            }
+            return max(total - taken, 0)
+        } catch let error as MongoError where error.kind == .permission {
+            return nil
+        }
     }
 }
 
