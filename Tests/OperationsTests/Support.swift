@@ -33,7 +33,7 @@ struct Clinic {
         }
     }
 
-    private init(key: AESKeyProvider, secondIsBucket: Bool, largestObject: Int64) {
+    init(key: any KeyProvider, secondIsBucket: Bool = true, largestObject: Int64 = 15 << 30) {
         let clock = clock
         firstMemory = MemoryStore(clock: clock, largestObject: largestObject)
         secondMemory = MemoryStore(clock: clock, isBucket: secondIsBucket)
