@@ -4,6 +4,10 @@ package enum Job: Equatable, Sendable {
     case verify(VerifyJob)
     case restore(RestoreJob)
     case list(ListJob)
+    case prune(PruneJob)
+    case hold(HoldJob)
+    case rewrap(RewrapJob)
+    case export(ExportJob)
 
     package var action: String {
         switch self {
@@ -11,6 +15,10 @@ package enum Job: Equatable, Sendable {
         case .verify: "verify"
         case .restore: "restore"
         case .list: "list"
+        case .prune: "prune"
+        case .hold(let job): job.change.rawValue
+        case .rewrap: "rewrap"
+        case .export: "export"
         }
     }
 }

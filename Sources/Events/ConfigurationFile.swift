@@ -1,4 +1,5 @@
 import Configuration
+import Core
 import Yams
 
 /// The YAML file that `LIFEBOAT_CONFIG` names, checked key by key.
@@ -17,15 +18,15 @@ struct ConfigurationFile {
     /// Bytes that a configuration may have, so that no other file is read whole by mistake.
     static let largest = 256 << 10
 
-    static let connectionKeys = [
-        "url", "urlFile", "host", "port", "database", "user", "password", "passwordFile", "parameters",
-    ]
-    static let settingKeys: [String] = Setting.allCases.flatMap {
-        $0.isSecret ? [$0.key, $0.key + "File"] : [$0.key]
-    }
+    static let settingKeys: [String] =
+        Setting.allCases.flatMap { $0.isSecret ? [$0.key, $0.key + "File"] : [$0.key] }
+        + [TargetReader.tiersKey, TargetReader.classesKey]
     static let secretKeys: Set<String> = Set(
-        ["url", "password"] + Setting.allCases.filter(\.isSecret).map(\.key))
-    private static let listKeys: Set<String> = Set(Setting.allCases.filter(\.isList).map(\.key))
+        EngineName.allCases.flatMap(\.settings).filter(\.isSecret).map(\.key)
+            + Setting.allCases.filter(\.isSecret).map(\.key))
+    private static let listKeys: Set<String> = Set(
+        EngineName.allCases.flatMap(\.settings).filter(\.isList).map(\.key)
+            + Setting.allCases.filter(\.isList).map(\.key))
 
     init(name: String, bytes: [UInt8]) throws(ConfigurationError) {
         self.name = name
@@ -59,8 +60,11 @@ struct ConfigurationFile {
         for (name, value) in try Self.members(node, path: ["targets"], known: nil) {
             guard TargetName.isValid(name) else { throw TargetName.refusal("targets.\(shown(name))") }
             names.append(name)
+            let path = ["targets", name]
+            let engine = try Self.engine(value, path: path) ?? .postgres
             try readSettings(
-                value, path: ["targets", name], known: ["engine", "keyPrefix", "source"] + Self.settingKeys)
+                value, path: path, known: [SourceReader.engineKey, "keyPrefix", "source"] + Self.settingKeys,
+                source: engine.sourceKeys)
         }
         return names.sorted()
     }
@@ -70,17 +74,36 @@ struct ConfigurationFile {
         for (name, value) in try Self.members(node, path: ["destinations"], known: nil) {
             guard TargetName.isValid(name) else { throw TargetName.refusal("destinations.\(shown(name))") }
             names.append(name)
-            try readSettings(value, path: ["destinations", name], known: Self.connectionKeys)
+            let path = ["destinations", name]
+            try readSettings(
+                value, path: path, known: DestinationReader.keys(of: try Self.engine(value, path: path)))
         }
         return names.sorted()
     }
 
-    private mutating func readSettings(_ node: Node, path: [String], known: [String]) throws(ConfigurationError) {
+    /// What the mapping at `path` says of its engine, which decides over its other keys.
+    private static func engine(_ node: Node, path: [String]) throws(ConfigurationError) -> EngineName? {
+        guard let value = try members(node, path: path, known: nil).first(where: { $0.key == SourceReader.engineKey })
+        else { return nil }
+        let inner = path + [SourceReader.engineKey]
+        let text = try scalar(value.value, path: inner)
+        return try SourceReader.engine(
+            ConfigurationValues.Found(values: [text], name: inner.joined(separator: ".")))
+    }
+
+    /// `source`: the keys that a mapping of that name may have.
+    private mutating func readSettings(
+        _ node: Node, path: [String], known: [String], source: [String] = []
+    ) throws(ConfigurationError) {
         for (key, value) in try Self.members(node, path: path, known: known) {
             let inner = path + [key]
             switch key {
-            case "source": try readSettings(value, path: inner, known: Self.connectionKeys)
-            case "parameters": try readSettings(value, path: inner, known: LibpqParameters.names.sorted())
+            case "source": try readSettings(value, path: inner, known: source)
+            case PostgresSourceReader.parametersKey:
+                try readSettings(value, path: inner, known: LibpqParameters.names.sorted())
+            case TargetReader.tiersKey: try readSettings(value, path: inner, known: Tier.allCases.map(\.rawValue))
+            case TargetReader.classesKey:
+                try readSettings(value, path: inner, known: DataClass.allCases.map(\.rawValue))
             case _ where Self.listKeys.contains(key): try readList(value, path: inner)
             default:
                 let text = try Self.scalar(value, path: inner)

@@ -32,10 +32,10 @@ package struct ConfigurationReader {
         let debug = try flag("DEBUG", &values)
         let dryRun = try flag("DRY_RUN", &values)
         let runID = try runID(&values)
-        try checkEngine(&values)
+        let engine = try SourceReader.environmentEngine(&values)
         let destinations = try destinations(&values, file)
         var targets: [TargetSettings] = []
-        if let own = try environmentTarget(&values, destinations, file) { targets.append(own) }
+        if let own = try environmentTarget(engine, &values, destinations, file) { targets.append(own) }
         for name in file?.targets ?? [] {
             targets.append(try fileTarget(name, &values, destinations))
         }
@@ -43,10 +43,12 @@ package struct ConfigurationReader {
             throw ConfigurationError(
                 "POSTGRES_HOST", "there is nothing to back up: no source is configured",
                 hint:
-                    "set POSTGRES_HOST, POSTGRES_DB and POSTGRES_USER, or POSTGRES_URL, or name a file with targets "
-                    + "in LIFEBOAT_CONFIG")
+                    "set POSTGRES_HOST, POSTGRES_DB and POSTGRES_USER, or POSTGRES_URL, or BACKUP_ENGINE and another "
+                    + "source, or name a file with targets in LIFEBOAT_CONFIG")
         }
         try refuseOverlap(targets)
+        try refuseIdleKeys(&values, targets)
+        try demandOwnAuditKeys(targets)
         noteAWS(&values, targets)
         targets.sort { $0.name < $1.name }
         return (Settings(targets: targets, debug: debug, dryRun: dryRun, runID: runID), values.summary)
@@ -91,27 +93,14 @@ package struct ConfigurationReader {
         return found.text
     }
 
-    /// `BACKUP_ENGINE` says what kind the environment's source is.
-    private func checkEngine(_ values: inout ConfigurationValues) throws(ConfigurationError) {
-        guard let found = values.variable("BACKUP_ENGINE") else { return }
-        try Self.checkEngine(found)
-    }
-
-    private static func checkEngine(_ found: ConfigurationValues.Found) throws(ConfigurationError) {
-        guard found.text != "postgres" else { return }
-        let isLater = NotInThisVersion.engines.contains(found.text)
-        throw ConfigurationError(
-            found.name, isLater ? "this engine is not in this version yet" : "no such engine is known",
-            hint: "write postgres, or leave it out")
-    }
-
     // MARK: Targets
 
     private func environmentTarget(
-        _ values: inout ConfigurationValues, _ destinations: [String: PostgresSettings], _ file: ConfigurationFile?
+        _ engine: EngineName?, _ values: inout ConfigurationValues, _ destinations: [String: DestinationSettings],
+        _ file: ConfigurationFile?
     ) throws(ConfigurationError) -> TargetSettings? {
         let given = values.variable("BACKUP_TARGET")
-        guard values.variableNames.contains(where: PostgresSourceReader.marks.contains) else {
+        guard let engine else {
             if let given {
                 throw ConfigurationError(
                     given.name, "it names the environment's target, and no source is set there",
@@ -123,42 +112,42 @@ package struct ConfigurationReader {
         guard TargetName.isValid(name) else { throw TargetName.refusal("BACKUP_TARGET") }
         if file?.targets.contains(name) == true {
             throw ConfigurationError(
-                given?.name ?? "POSTGRES_HOST",
+                given?.name ?? engine.settings.first?.variable ?? "",
                 "the environment's target has the name of targets.\(name) in the file",
-                hint: "give it another name with BACKUP_TARGET, or take its POSTGRES_… variables away")
+                hint: "give it another name with BACKUP_TARGET, or take its variables away")
         }
         let unverified = try TargetReader.allowsUnverifiedTLS(&values, target: nil)
-        let source = try PostgresSourceReader.environment(&values, allowsUnverifiedTLS: unverified)
+        let source = try SourceReader.read(engine, .environment, &values, allowsUnverifiedTLS: unverified)
         var reader = TargetReader(values: values, name: name, isOfFile: false)
-        let target = try reader.target(source: .postgres(source), keyPrefix: "", destinations: destinations)
+        let target = try reader.target(source: source, keyPrefix: "", destinations: destinations)
         values = reader.values
         return target
     }
 
     private func fileTarget(
-        _ name: String, _ values: inout ConfigurationValues, _ destinations: [String: PostgresSettings]
+        _ name: String, _ values: inout ConfigurationValues, _ destinations: [String: DestinationSettings]
     ) throws(ConfigurationError) -> TargetSettings {
         let path = ["targets", name]
-        if let engine = values.entry(path + ["engine"]) { try Self.checkEngine(engine) }
+        let engine = try values.entry(path + [SourceReader.engineKey]).map(SourceReader.engine) ?? .postgres
         let unverified = try TargetReader.allowsUnverifiedTLS(&values, target: name)
-        let source = try PostgresSourceReader.file(
-            &values, path: path + ["source"], allowsUnverifiedTLS: unverified)
+        let source = try SourceReader.read(
+            engine, .file(path + ["source"]), &values, allowsUnverifiedTLS: unverified)
         var prefix = name
         if let found = values.entry(path + ["keyPrefix"]) { prefix = try TargetReader.keyPrefix(found) }
         var reader = TargetReader(values: values, name: name, isOfFile: true)
-        let target = try reader.target(source: .postgres(source), keyPrefix: prefix, destinations: destinations)
+        let target = try reader.target(source: source, keyPrefix: prefix, destinations: destinations)
         values = reader.values
         return target
     }
 
     private func destinations(
         _ values: inout ConfigurationValues, _ file: ConfigurationFile?
-    ) throws(ConfigurationError) -> [String: PostgresSettings] {
+    ) throws(ConfigurationError) -> [String: DestinationSettings] {
         let unverified = try TargetReader.allowsUnverifiedTLS(&values, target: nil)
-        var result: [String: PostgresSettings] = [:]
+        var result: [String: DestinationSettings] = [:]
         for name in file?.destinations ?? [] {
-            result[name] = try PostgresSourceReader.file(
-                &values, path: ["destinations", name], allowsUnverifiedTLS: unverified)
+            result[name] = try DestinationReader.file(
+                ["destinations", name], &values, allowsUnverifiedTLS: unverified)
         }
         for variable in try VariableNames.destinations(values.variableNames) {
             guard let found = try values.secretVariable(variable) else { continue }
@@ -169,8 +158,7 @@ package struct ConfigurationReader {
                     variable, "destinations.\(name) in the file has the same name",
                     hint: "say it in one of the two places")
             }
-            result[name] = try PostgresSourceReader.connectionString(
-                found, &values, allowsUnverifiedTLS: unverified)
+            result[name] = try DestinationReader.variable(found, &values, allowsUnverifiedTLS: unverified)
         }
         return result
     }
@@ -195,6 +183,44 @@ package struct ConfigurationReader {
                         hint: "give each a keyPrefix or a store of its own")
                 }
             }
+        }
+    }
+
+    /// Settings for kinds of keys that no target has, and for audit records where nobody keeps any.
+    private func refuseIdleKeys(
+        _ values: inout ConfigurationValues, _ targets: [TargetSettings]
+    ) throws(ConfigurationError) {
+        var idle: [(setting: Setting, reason: String)] = []
+        for (scheme, settings) in [
+            (KeySpecification.Scheme.pkcs11, [Setting.pkcs11Module, .pkcs11PIN]),
+            (.gpg, [.gpgHome, .gpgKeys, .gpgPassphrase]),
+        ] where !targets.contains(where: { $0.hasKey(scheme) }) {
+            idle += settings.map { ($0, "there is no \(scheme.rawValue): key") }
+        }
+        if !targets.contains(where: { $0.source.name == .auditRecords }) {
+            idle.append((.auditRecipients, "no source is one of audit records"))
+        }
+        for (setting, reason) in idle {
+            guard let found = try values.find(setting, target: nil), !found.isDefault else { continue }
+            throw ConfigurationError(
+                found.name, "it means nothing here: \(reason)", hint: "leave it out, or set what it is for")
+        }
+    }
+
+    /// Somebody who can open every backup of a source must not be everybody who can open the trail of what was done
+    /// with it.
+    private func demandOwnAuditKeys(_ targets: [TargetSettings]) throws(ConfigurationError) {
+        for audit in targets where audit.source.name == .auditRecords {
+            let own = Set(audit.recipients)
+            guard
+                let other = targets.first(where: {
+                    $0.source.name != .auditRecords && own.isSubset(of: $0.recipients)
+                })
+            else { continue }
+            throw ConfigurationError(
+                Setting.auditRecipients.variable,
+                "every recipient of \(audit.name) is one of \(other.name) too, and audit records have recipients of "
+                    + "their own", hint: "give it at least one key that opens nothing else")
         }
     }
 

@@ -23,6 +23,8 @@ struct ConfigurationValues {
     private let environment: ConfigReader
     private let file: ConfigReader?
     private let fileName: String
+    /// The path of everything that stands in the file.
+    private let filePaths: [[String]]
     private let readFile: (String) throws -> [UInt8]
     /// What the references among the settings stand for.
     private let secrets: [SecretReference: Secret]
@@ -45,6 +47,7 @@ struct ConfigurationValues {
                 secretsSpecifier: .dynamic { name, _ in SecretVariables.contains(name) }))
         self.file = file.map { ConfigReader(provider: InMemoryProvider(name: $0.name, values: $0.values)) }
         fileName = file?.name ?? ""
+        filePaths = file?.values.keys.map(\.components) ?? []
         self.readFile = readFile
         self.secrets = secrets
     }
@@ -79,6 +82,11 @@ struct ConfigurationValues {
         let name = path.joined(separator: ".")
         summary.add(name, isSecret ? nil : values.joined(separator: ", "), from: fileName)
         return Found(values: values, name: name)
+    }
+
+    /// The keys that stand below `path` in the file, in order.
+    func keys(below path: [String]) -> [String] {
+        Set(filePaths.filter { $0.count > path.count && $0.starts(with: path) }.map { $0[path.count] }).sorted()
     }
 
     /// A secret from the key at `path` or from the file that the same key with `File` behind it names.
@@ -174,8 +182,8 @@ struct ConfigurationValues {
 /// Which variables hold secrets.
 enum SecretVariables {
     static let names: Set<String> = Set(
-        ["POSTGRES_PASSWORD", "POSTGRES_URL", "PGPASSWORD"] + Setting.allCases.filter(\.isSecret).map(\.variable)
-            + VariableNames.secretAWS)
+        ["PGPASSWORD"] + EngineName.allCases.flatMap(\.settings).filter(\.isSecret).map(\.variable)
+            + Setting.allCases.filter(\.isSecret).map(\.variable) + VariableNames.secretAWS)
     static let destinationPrefix = "BACKUP_DESTINATION_"
 
     static func contains(_ name: String) -> Bool {

@@ -1,7 +1,7 @@
 import Core
 
-/// What a PostgreSQL connection string says, percent-decoded
-/// (PostgreSQL documentation, "Connection URIs", section 34.1.1.2).
+/// What the address of a database says, percent-decoded (PostgreSQL documentation, "Connection URIs", section
+/// 34.1.1.2; MySQL's are of the same form).
 struct ConnectionString: Equatable {
     var host: String?
     var port: String?
@@ -17,13 +17,26 @@ struct ConnectionString: Equatable {
         init(_ cause: String) { self.cause = cause }
     }
 
-    static let form =
-        "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, with every @ : / ? # % in its "
-        + "parts written as %40 %3A %2F %3F %23 %25"
+    /// How the addresses of one kind of server are written.
+    struct Syntax {
+        var schemes: [String]
+        /// For hints.
+        var form: String
+        /// What may stand behind the `?` beside host, port, dbname, user and password.
+        var parameters: Set<String>
 
-    init(parsing text: String) throws(Problem) {
-        guard let scheme = ["postgres://", "postgresql://"].first(where: text.hasPrefix) else {
-            throw Problem("it does not begin with postgres://")
+        static let postgres = Syntax(
+            schemes: ["postgres://", "postgresql://"],
+            form: "postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, with every @ : / ? # % in its "
+                + "parts written as %40 %3A %2F %3F %23 %25",
+            parameters: LibpqParameters.names)
+    }
+
+    static let form = Syntax.postgres.form
+
+    init(parsing text: String, as syntax: Syntax = .postgres) throws(Problem) {
+        guard let scheme = syntax.schemes.first(where: text.hasPrefix) else {
+            throw Problem("it does not begin with \(syntax.schemes.first ?? "")")
         }
         guard !hasControlCharacter(text), !text.contains(" ") else {
             throw Problem("it contains a blank or a control character")
@@ -31,7 +44,7 @@ struct ConnectionString: Equatable {
         var rest = text.dropFirst(scheme.count)
         guard !rest.contains("#") else { throw Problem("it contains a '#'") }
         if let question = rest.firstIndex(of: "?") {
-            try readQuery(rest[rest.index(after: question)...])
+            try readQuery(rest[rest.index(after: question)...], syntax.parameters)
             rest = rest[..<question]
         }
         if let slash = rest.firstIndex(of: "/") {
@@ -72,7 +85,7 @@ struct ConnectionString: Equatable {
         if rest.first == ":" { try set(\.port, String(rest.dropFirst()), "the port") }
     }
 
-    private mutating func readQuery(_ text: Substring) throws(Problem) {
+    private mutating func readQuery(_ text: Substring, _ known: Set<String>) throws(Problem) {
         for pair in text.split(separator: "&", omittingEmptySubsequences: false) {
             let pieces = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard pieces.count == 2 else { throw Problem("a parameter after '?' has no '='") }
@@ -84,7 +97,7 @@ struct ConnectionString: Equatable {
             case "dbname": try set(\.database, value, "the database")
             case "user": try set(\.user, value, "the user")
             case "password": try set(password: value)
-            case _ where LibpqParameters.names.contains(name):
+            case _ where known.contains(name):
                 guard parameters.updateValue(value, forKey: name) == nil else {
                     throw Problem("the parameter \(name) stands twice in it")
                 }

@@ -2,11 +2,13 @@ import Core
 
 /// What an event may ask for, built or not.
 package enum EventAction: String, CaseIterable, Sendable {
-    case backup, verify, restore, list
-    case monitor, prune, drill, wal, rewrap, report
+    case backup, verify, restore, list, prune, hold, release, rewrap, export
+    case monitor, drill, wal, report
 
     /// The actions of this version.
-    package static let built: [EventAction] = [.backup, .verify, .restore, .list]
+    package static let built: [EventAction] = [
+        .backup, .verify, .restore, .list, .prune, .hold, .release, .rewrap, .export,
+    ]
 }
 
 /// Every field of an event, as `events/schema.json` lists them too.
@@ -15,6 +17,7 @@ package enum EventField: String, CaseIterable, Sendable {
     case confirmRestore = "CONFIRM_RESTORE"
     case targetDatabase, createDatabase, skipSafetyBackup, reason, timestamp, dryRun, waitForLock, restoreRoles
     case acknowledgeDisk, acknowledgeBoundObjects, recomputeContents, tier, limit, store, depth, waitForThaw
+    case records, directory
 
     /// Fields that the contract knows and this version does not carry out.
     static let later = ["recoveryTarget"]
@@ -24,12 +27,15 @@ package enum EventField: String, CaseIterable, Sendable {
 
     enum Kind {
         case text, flag, number
+        /// A list of objects.
+        case records
 
         var expectation: String {
             switch self {
             case .text: "a string in quotes"
             case .flag: "true or false, without quotes"
             case .number: "a whole number, without quotes"
+            case .records: "a list of objects, [{…}, …]"
             }
         }
     }
@@ -38,6 +44,7 @@ package enum EventField: String, CaseIterable, Sendable {
         switch self {
         case .createDatabase, .dryRun, .acknowledgeDisk, .acknowledgeBoundObjects, .recomputeContents: .flag
         case .waitForLock, .waitForThaw, .limit: .number
+        case .records: .records
         default: .text
         }
     }
@@ -46,14 +53,16 @@ package enum EventField: String, CaseIterable, Sendable {
     package var actions: [EventAction] {
         switch self {
         case .action, .target, .timestamp, .dryRun: EventAction.built
-        case .backupType: [.backup]
-        case .backupKey: [.verify, .restore]
-        case .store: [.verify, .restore, .list]
+        case .backupType, .records: [.backup]
+        case .backupKey: [.verify, .restore, .hold, .release, .rewrap, .export]
+        case .store: [.verify, .restore, .list, .rewrap, .export]
         case .waitForThaw: [.verify, .restore]
         case .recomputeContents, .depth: [.verify]
         case .tier, .limit: [.list]
-        case .confirmRestore, .targetDatabase, .createDatabase, .skipSafetyBackup, .reason, .waitForLock,
-            .restoreRoles, .acknowledgeDisk, .acknowledgeBoundObjects:
+        case .reason: [.restore, .hold, .release]
+        case .directory: [.export]
+        case .confirmRestore, .targetDatabase, .createDatabase, .skipSafetyBackup, .waitForLock, .restoreRoles,
+            .acknowledgeDisk, .acknowledgeBoundObjects:
             [.restore]
         }
     }

@@ -45,6 +45,11 @@ struct EventFields {
         return Int(value)
     }
 
+    /// Absent counts as none.
+    var records: [JSON] {
+        if case .array(let records)? = members[.records] { records } else { [] }
+    }
+
     /// A word out of a list.
     func word<Word: RawRepresentable<String>>(
         _ field: EventField, of words: [Word]
@@ -86,9 +91,21 @@ struct EventFields {
         case (.text, .string(let text)):
             try check(text, of: field, origin: origin)
             return value
+        case (.records, .array(let elements)):
+            try check(elements, of: field, origin: origin)
+            return value
         default:
             throw EventError(
                 field.name, "it is of the wrong type", hint: "it must be \(field.kind.expectation)", origin: origin)
+        }
+    }
+
+    private static func check(_ elements: [JSON], of field: EventField, origin: String) throws(EventError) {
+        let areObjects = elements.allSatisfy { if case .object(let members) = $0 { !members.isEmpty } else { false } }
+        guard !elements.isEmpty, areObjects else {
+            throw EventError(
+                field.name, elements.isEmpty ? "it is empty" : "an element of it is no object with members",
+                hint: "a list of records, each an object with its id", origin: origin)
         }
     }
 

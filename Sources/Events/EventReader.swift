@@ -5,8 +5,6 @@ package import Core
 package struct EventReader: Sendable {
     static let confirmation = "YES_I_WANT_TO_RESTORE"
     static let noSafetyBackup = "I_ACCEPT_NO_SAFETY_BACKUP"
-    /// PostgreSQL's limit for a name, in bytes.
-    private static let longestDatabaseName = 63
     /// Nominal times before this are slips of the keyboard: 2000-01-01T00:00:00Z.
     private static let earliest = Timestamp(milliseconds: 946_684_800_000)
     /// Seconds a nominal time may lie ahead of the clock: a day, for schedules in other time zones.
@@ -15,21 +13,18 @@ package struct EventReader: Sendable {
     /// Seconds that a job may wait for a thaw: a week, for the slowest takes two days.
     private static let longestThaw: Int64 = 604_800
 
-    private let targets: [String]
-    private let copied: Set<String>
+    private let targets: [EventTarget]
     private let runID: String?
     private let dryRun: Bool
     private let clock: any WallClock
     private let random: RandomBytes
 
-    /// `targets`: the names of all that is configured. `copied`: those of them that have a second store. `runID`: `LIFEBOAT_RUN_ID`. `dryRun`: `DRY_RUN`, which makes
-    /// every job a dry one.
+    /// `targets`: all that is configured. `runID`: `LIFEBOAT_RUN_ID`. `dryRun`: `DRY_RUN`, which makes every job a dry
+    /// one.
     package init(
-        targets: [String], copied: [String] = [], runID: String?, dryRun: Bool, clock: any WallClock,
-        random: @escaping RandomBytes
+        targets: [EventTarget], runID: String?, dryRun: Bool, clock: any WallClock, random: @escaping RandomBytes
     ) {
-        self.copied = Set(copied)
-        self.targets = targets.sorted()
+        self.targets = targets.sorted { $0.name < $1.name }
         self.runID = runID
         self.dryRun = dryRun
         self.clock = clock
@@ -58,12 +53,18 @@ package struct EventReader: Sendable {
         case .verify: return .verify(try verify(fields, common))
         case .restore: return .restore(try restore(fields, common))
         case .list: return .list(try list(fields, common))
-        default: throw notBuilt(action, fields)
+        case .prune: return .prune(prune(common))
+        case .hold: return .hold(try hold(fields, .hold, common))
+        case .release: return .hold(try hold(fields, .release, common))
+        case .rewrap: return .rewrap(try rewrap(fields, common))
+        case .export: return .export(try export(fields, common))
+        case .monitor, .drill, .wal, .report: throw notBuilt(action, fields)
         }
     }
 
-    private struct Common {
-        var target: String
+    /// What every job has.
+    struct Common {
+        var target: EventTarget
         var requestID: RequestID
         var dryRun: Bool
         var store: StoreChoice
@@ -120,6 +121,7 @@ extension EventReader {
             case (.tier, .backup): hint = "to choose the backup's tier, give backupType"
             case (.confirmRestore, _):
                 hint = "for a restore give action restore, or leave action out"
+            case (.reason, _): hint = "leave it out; nothing is recorded with a \(action.rawValue)"
             case (.waitForLock, .backup), (.waitForLock, .verify):
                 hint = "only a restore waits; a backup that finds another run ends with exit code 75"
             default: hint = "leave it out; it belongs to \(choices(field.actions.map(\.rawValue)))"
@@ -141,37 +143,41 @@ extension EventReader {
 // MARK: What every job has
 
 extension EventReader {
-    private func target(_ fields: EventFields) throws(EventError) -> String {
+    private func target(_ fields: EventFields) throws(EventError) -> EventTarget {
+        let names = targets.map(\.name)
         guard let name = fields.text(.target) else {
             guard let only = targets.first, targets.count == 1 else {
                 throw fields.error(
                     .target, "it is missing, and \(targets.count) targets are configured",
-                    hint: "name one of them: \(targets.joined(separator: ", "))")
+                    hint: "name one of them: \(names.joined(separator: ", "))")
             }
             return only
         }
-        guard targets.contains(name) else {
-            let near = nearest(to: name, in: targets).map { "did you mean '\($0)'? " } ?? ""
+        guard let target = targets.first(where: { $0.name == name }) else {
+            let near = nearest(to: name, in: names).map { "did you mean '\($0)'? " } ?? ""
             throw fields.error(
                 .target, "no target '\(shown(name))' is configured",
-                hint: "\(near)configured: \(targets.joined(separator: ", "))")
+                hint: "\(near)configured: \(names.joined(separator: ", "))")
         }
-        return name
+        return target
     }
 
     private func store(
-        _ fields: EventFields, _ action: EventAction, _ target: String
+        _ fields: EventFields, _ action: EventAction, _ target: EventTarget
     ) throws(EventError) -> StoreChoice {
-        let known: [StoreChoice] = action == .verify ? StoreChoice.allCases : [.primary, .secondary]
-        if action != .verify, fields.text(.store) == StoreChoice.both.rawValue {
+        // A copy that kept its old keys would be opened by them: a rewrap is for both unless one is named.
+        let usual: StoreChoice = action == .rewrap && target.isCopied ? .both : .primary
+        let takesBoth = action == .verify || action == .rewrap
+        if !takesBoth, fields.text(.store) == StoreChoice.both.rawValue {
             throw fields.error(
-                .store, "only a verify reads both copies",
+                .store, "only a verify and a rewrap take both copies",
                 hint: "leave it out: a restore takes the second copy by itself where the first one fails")
         }
-        guard let choice = try fields.word(.store, of: known), choice != .primary else { return .primary }
-        guard copied.contains(target) else {
+        let known: [StoreChoice] = takesBoth ? StoreChoice.allCases : [.primary, .secondary]
+        guard let choice = try fields.word(.store, of: known) else { return usual }
+        guard choice == .primary || target.isCopied else {
             throw fields.error(
-                .store, "\(target) has no second store", hint: "leave it out, or set BACKUP_SECONDARY_STORE")
+                .store, "\(target.name) has no second store", hint: "leave it out, or set BACKUP_SECONDARY_STORE")
         }
         return choice
     }
@@ -200,101 +206,5 @@ extension EventReader {
                 hint: "by this machine's clock it is \(now); correct the event or the clock")
         }
         return time
-    }
-}
-
-// MARK: The jobs
-
-extension EventReader {
-    private func backup(_ fields: EventFields, _ common: Common) throws(EventError) -> BackupJob {
-        if fields.text(.backupType) == Tier.safety.rawValue {
-            throw fields.error(
-                .backupType, "safety backups are made by restores only",
-                hint: "write \(choices(Tier.selectable.map(\.rawValue)))")
-        }
-        guard let tier = try fields.word(.backupType, of: Tier.selectable) else {
-            throw fields.error(
-                .backupType, "it is missing", hint: "write \(choices(Tier.selectable.map(\.rawValue)))")
-        }
-        return BackupJob(
-            target: common.target, tier: tier, requestID: common.requestID, dryRun: common.dryRun)
-    }
-
-    private func verify(_ fields: EventFields, _ common: Common) throws(EventError) -> VerifyJob {
-        if let depth = fields.text(.depth), depth != ProofDepth.integrity.rawValue {
-            let isLater = depth == ProofDepth.restore.rawValue
-            throw fields.error(
-                .depth, isLater ? "a verify by restore is not in this version yet" : "'\(shown(depth))' is not known",
-                hint: "write integrity, or leave it out")
-        }
-        return VerifyJob(
-            target: common.target, key: try key(fields) ?? .random, requestID: common.requestID,
-            recomputeContents: fields.flag(.recomputeContents), store: common.store, waitForThaw: common.waitForThaw,
-            dryRun: common.dryRun)
-    }
-
-    private func restore(_ fields: EventFields, _ common: Common) throws(EventError) -> RestoreJob {
-        guard let key = try key(fields) else {
-            throw fields.error(.backupKey, "it is missing", hint: "say what to restore: \(EventKeys.forms)")
-        }
-        guard key != .random else {
-            throw fields.error(
-                .backupKey, "a restore does not take a set at random", hint: "give \(EventKeys.forms)")
-        }
-        return RestoreJob(
-            target: common.target, key: key, requestID: common.requestID, destination: try targetDatabase(fields),
-            createDatabase: fields.flag(.createDatabase), skipSafetyBackupReason: try skipReason(fields),
-            waitForLock: try fields.number(.waitForLock, in: 0...86_400, default: 300),
-            restoreRoles: try fields.word(.restoreRoles, of: [RoleRestore.missing, .full]) ?? .missing,
-            acknowledgeDisk: fields.flag(.acknowledgeDisk),
-            acknowledgeBoundObjects: fields.flag(.acknowledgeBoundObjects), store: common.store,
-            waitForThaw: common.waitForThaw, dryRun: common.dryRun)
-    }
-
-    private func list(_ fields: EventFields, _ common: Common) throws(EventError) -> ListJob {
-        ListJob(
-            target: common.target, requestID: common.requestID, tier: try fields.word(.tier, of: Tier.allCases),
-            limit: try fields.number(.limit, in: 1...100_000, default: 100), store: common.store)
-    }
-
-    private func key(_ fields: EventFields) throws(EventError) -> KeySelector? {
-        guard let text = fields.text(.backupKey) else { return nil }
-        do {
-            return try EventKeys.selector(text)
-        } catch {
-            throw fields.error(.backupKey, error.cause, hint: error.hint)
-        }
-    }
-
-    private func targetDatabase(_ fields: EventFields) throws(EventError) -> String? {
-        guard let name = fields.text(.targetDatabase) else { return nil }
-        guard name.utf8.count <= Self.longestDatabaseName else {
-            throw fields.error(
-                .targetDatabase, "it is longer than \(Self.longestDatabaseName) bytes",
-                hint: "the name of a configured destination or of a database on the source's server")
-        }
-        return name
-    }
-
-    private func skipReason(_ fields: EventFields) throws(EventError) -> String? {
-        guard let phrase = fields.text(.skipSafetyBackup) else {
-            if fields.has(.reason) {
-                throw fields.error(
-                    .reason, "it stands without skipSafetyBackup",
-                    hint: "leave it out, unless the safety backup is to be skipped")
-            }
-            return nil
-        }
-        guard phrase == Self.noSafetyBackup else {
-            throw fields.error(
-                .skipSafetyBackup, "it is not the exact phrase",
-                hint: "to replace a database that cannot be saved first, write exactly \(Self.noSafetyBackup)")
-        }
-        guard let reason = fields.text(.reason), reason.contains(where: { !$0.isWhitespace }) else {
-            throw fields.error(
-                .reason, "a restore without a safety backup needs a reason",
-                hint: "say in a sentence why the database cannot be saved first; it is kept in the records")
-        }
-        return reason
     }
 }

@@ -125,6 +125,14 @@ struct DiscreteVariables {
                     field.name, "it is neither true nor false", hint: "write true, false, 1 or 0",
                     origin: Self.origin)
             }
+        case .records:
+            do {
+                return try JSON(parsing: text.utf8)
+            } catch {
+                throw EventError(
+                    field.name, "it is not JSON that can be read: \(error)",
+                    hint: "write a list of objects, [{…}, …]", origin: Self.origin)
+            }
         case .number:
             guard let number = Int64(text), String(number) == text else {
                 throw EventError(

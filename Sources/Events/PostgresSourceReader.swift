@@ -27,19 +27,33 @@ struct PostgresSourceReader {
         var sslmode: String
     }
 
-    /// Variables that say that the environment has a target of its own. The port is none of them: Kubernetes sets
-    /// `POSTGRES_PORT` for every Service called postgres.
-    static let marks = [
-        "POSTGRES_URL", "POSTGRES_URL_FILE", "POSTGRES_HOST", "POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD",
-        "POSTGRES_PASSWORD_FILE",
+    static let settings = [
+        SourceSetting(variable: "POSTGRES_URL", key: "url", isSecret: true),
+        SourceSetting(variable: "POSTGRES_HOST", key: "host"),
+        // Kubernetes sets it for every Service called postgres.
+        SourceSetting(variable: "POSTGRES_PORT", key: "port", isMark: false),
+        SourceSetting(variable: "POSTGRES_DB", key: "database"),
+        SourceSetting(variable: "POSTGRES_USER", key: "user"),
+        SourceSetting(variable: "POSTGRES_PASSWORD", key: "password", isSecret: true),
     ]
+    /// Of the file only: libpq's parameters have variables of their own.
+    static let parametersKey = "parameters"
 
     private static let exception = Setting.allowUnverifiedTLS.variable
 
     // MARK: Where it is said
 
+    static func read(
+        _ place: SourcePlace, _ values: inout ConfigurationValues, allowsUnverifiedTLS: Bool
+    ) throws(ConfigurationError) -> PostgresSettings {
+        switch place {
+        case .environment: try environment(&values, allowsUnverifiedTLS: allowsUnverifiedTLS)
+        case .file(let path): try file(&values, path: path, allowsUnverifiedTLS: allowsUnverifiedTLS)
+        }
+    }
+
     /// The environment's own source. `allowsUnverifiedTLS`: the switch of that name is on.
-    static func environment(
+    private static func environment(
         _ values: inout ConfigurationValues, allowsUnverifiedTLS: Bool
     ) throws(ConfigurationError) -> PostgresSettings {
         var claims = Claims()
@@ -67,7 +81,7 @@ struct PostgresSourceReader {
     }
 
     /// A source or destination of the file.
-    static func file(
+    private static func file(
         _ values: inout ConfigurationValues, path: [String], allowsUnverifiedTLS: Bool
     ) throws(ConfigurationError) -> PostgresSettings {
         var claims = Claims()
@@ -195,7 +209,7 @@ struct PostgresSourceReader {
         return claim
     }
 
-    private static func checkHost(_ host: Claim) throws(ConfigurationError) {
+    static func checkHost(_ host: (value: String, name: String)) throws(ConfigurationError) {
         guard host.value.utf8.count <= 255, !host.value.contains(","), !host.value.contains(" "),
             !hasControlCharacter(host.value)
         else {

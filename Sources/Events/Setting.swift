@@ -1,10 +1,11 @@
 import Core
 
 /// A setting of a target, as an environment variable and as a key of the file. The source has its own
-/// (``PostgresSourceReader``).
+/// (``SourceSetting``).
 enum Setting: CaseIterable {
-    case store, recipients, optionalRecipients, kmsKeyID, identities
-    case compression, compressionLevel, parallelJobs, retentionDays, segmentSize
+    case store, recipients, optionalRecipients, kmsKeyID, gpgKeyID, identities, auditRecipients
+    case pkcs11Module, pkcs11PIN, gpgHome, gpgKeys, gpgPassphrase
+    case compression, compressionLevel, parallelJobs, dataClass, retentionDays, segmentSize
     case metricsDirectory, metricsPrefix, stallTimeout, rateLimit, lockLease, signingKey, trustedSigners
     case allowUnverifiedTLS, allowHTTPStore
     case bucket, prefix, endpoint, region, addressing, encryption, encryptionKey
@@ -18,7 +19,7 @@ enum Setting: CaseIterable {
 
     var isSecret: Bool {
         switch self {
-        case .signingKey, .secondaryAccessKeyID, .secondarySecretAccessKey: true
+        case .signingKey, .secondaryAccessKeyID, .secondarySecretAccessKey, .pkcs11PIN, .gpgPassphrase: true
         default: false
         }
     }
@@ -26,7 +27,7 @@ enum Setting: CaseIterable {
     /// A list in the file; separated by commas in the environment.
     var isList: Bool {
         switch self {
-        case .recipients, .optionalRecipients, .identities, .trustedSigners: true
+        case .recipients, .optionalRecipients, .identities, .auditRecipients, .trustedSigners, .gpgKeys: true
         default: false
         }
     }
@@ -50,10 +51,18 @@ enum Setting: CaseIterable {
         case .recipients: ("BACKUP_RECIPIENTS", "recipients")
         case .optionalRecipients: ("BACKUP_OPTIONAL_RECIPIENTS", "optionalRecipients")
         case .kmsKeyID: ("BACKUP_KMS_KEY_ID", "kmsKeyId")
+        case .gpgKeyID: ("BACKUP_GPG_KEY_ID", "gpgKeyId")
         case .identities: ("BACKUP_IDENTITIES", "identities")
+        case .auditRecipients: ("AUDIT_BACKUP_KEY", "auditBackupKey")
+        case .pkcs11Module: ("PKCS11_MODULE", "pkcs11Module")
+        case .pkcs11PIN: ("PKCS11_PIN", "pkcs11Pin")
+        case .gpgHome: ("BACKUP_GPG_HOME", "gpgHome")
+        case .gpgKeys: ("BACKUP_GPG_KEYS", "gpgKeys")
+        case .gpgPassphrase: ("BACKUP_GPG_PASSPHRASE", "gpgPassphrase")
         case .compression: ("BACKUP_COMPRESSION", "compression")
         case .compressionLevel: ("BACKUP_COMPRESSION_LEVEL", "compressionLevel")
         case .parallelJobs: ("BACKUP_PARALLEL_JOBS", "parallelJobs")
+        case .dataClass: ("BACKUP_DATA_CLASS", "dataClass")
         case .retentionDays: ("BACKUP_RETENTION_DAYS", "retentionDays")
         case .segmentSize: ("BACKUP_SEGMENT_SIZE", "segmentSize")
         case .metricsDirectory: ("METRICS_DIR", "metricsDirectory")
@@ -98,45 +107,4 @@ enum Setting: CaseIterable {
         case .secondarySecretAccessKey: ("BACKUP_SECONDARY_SECRET_ACCESS_KEY", "secondarySecretAccessKey")
         }
     }
-}
-
-/// Names that mean something to the design and nothing to this version. Passing them over would let somebody believe
-/// that an alert will come, or that a key opens what it does not.
-enum NotInThisVersion {
-    static let variables: [String: String] = {
-        var reasons: [String: String] = [:]
-        let groups: [(String, [String])] = [
-            ("only aes:, rsa: and kms: keys are in this version, in BACKUP_RECIPIENTS", ["BACKUP_GPG_KEY_ID"]),
-            (
-                "reports go to METRICS_DIR and standard output in this version",
-                [
-                    "METRICS_PUSHGATEWAY_URL", "ALERT_WEBHOOK_URL", "ALERT_WEBHOOK_URL_FILE", "SLACK_WEBHOOK_URL",
-                    "SLACK_WEBHOOK_URL_FILE", "SNS_TOPIC_ARN",
-                ]
-            ),
-            (
-                "only PostgreSQL sources are in this version",
-                [
-                    "MYSQL_HOST", "MYSQL_DB", "MYSQL_USER", "MYSQL_PASSWORD", "MYSQL_PASSWORD_FILE", "MYSQL_URL",
-                    "MYSQL_URL_FILE", "MONGODB_URL", "MONGODB_URL_FILE", "FILES_PATHS",
-                ]
-            ),
-        ]
-        for (reason, names) in groups {
-            for name in names { reasons[name] = reason }
-        }
-        return reasons
-    }()
-
-    /// Keys of the file, of the same kinds.
-    static let keys: [String: String] = [
-        "gpgKeyId": "only aes:, rsa: and kms: keys are in this version, in recipients",
-        "metricsPushgatewayURL": "reports go to metricsDirectory and standard output in this version",
-        "alertWebhookURL": "reports go to metricsDirectory and standard output in this version",
-        "slackWebhookURL": "reports go to metricsDirectory and standard output in this version",
-        "snsTopicARN": "reports go to metricsDirectory and standard output in this version",
-    ]
-
-    static let engines = ["mysql", "mongodb", "files"]
-    static let keySchemes = ["pkcs11", "gpg"]
 }

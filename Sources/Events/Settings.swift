@@ -40,11 +40,12 @@ package struct TargetSettings: Equatable, Sendable {
     package var optionalRecipients: [KeySpecification]
     /// What verify and restore open with.
     package var identities: [KeySpecification]
+    package var pkcs11: PKCS11Settings
+    package var gpg: GPGSettings
     package var compression: Compression
     /// Parts and pieces in flight, 1 to 64.
     package var parallelJobs: Int
-    /// For the daily tier; `nil` for ``Tier/retention``.
-    package var retentionDays: Int?
+    package var retention: RetentionPolicy
     package var metricsDirectory: String?
     package var metricsPrefix: String
     /// Seconds without progress after which a job is ended.
@@ -58,7 +59,7 @@ package struct TargetSettings: Equatable, Sendable {
     /// Ed25519 public keys, 64 hexadecimal digits each, in lower case. Where there are any, unsigned sets are refused.
     package var trustedSigners: [String]
     /// Where restores may go beside the source, by name.
-    package var destinations: [String: PostgresSettings]
+    package var destinations: [String: DestinationSettings]
     /// Checks that were switched off by name and would have failed; each manifest records them.
     package var exceptions: [String]
 
@@ -72,61 +73,9 @@ package struct TargetSettings: Equatable, Sendable {
         }
     }
 
+    /// Whether any of its keys is of this kind.
+    package func hasKey(_ scheme: KeySpecification.Scheme) -> Bool { keys.contains { $0.scheme == scheme } }
+
     /// The names of its keys in KMS.
     package var kmsKeys: [String] { keys.compactMap { if case .kms(let key) = $0 { key } else { nil } } }
-}
-
-package enum SourceSettings: Equatable, Sendable {
-    case postgres(PostgresSettings)
-
-    /// As in `BACKUP_ENGINE`.
-    package var engine: String {
-        switch self {
-        case .postgres: "postgres"
-        }
-    }
-}
-
-/// A database on a PostgreSQL server, and how it is reached.
-package struct PostgresSettings: Equatable, Sendable {
-    /// A name, an address, or the directory of a socket, which begins with `/`.
-    package var host: String
-    package var port: Int
-    package var database: String
-    package var user: String
-    package var password: Secret?
-    /// Further parameters by libpq's names: `sslmode`, `sslrootcert`.
-    package var parameters: [String: String]
-    /// Checks that were switched off by name for this connection.
-    package var exceptions: [String] = []
-
-    package init(
-        host: String, port: Int = 5432, database: String, user: String, password: Secret? = nil,
-        parameters: [String: String] = [:]
-    ) {
-        self.host = host
-        self.port = port
-        self.database = database
-        self.user = user
-        self.password = password
-        self.parameters = parameters
-    }
-}
-
-/// A key that is named in the configuration and read elsewhere.
-package enum KeySpecification: Hashable, Sendable, CustomStringConvertible {
-    /// A file with 32 bytes as hexadecimal or base64.
-    case aes(path: String)
-    /// A PEM file: public key or certificate for a recipient, private key for an identity.
-    case rsa(path: String)
-    /// In AWS KMS: the ARN of a key or an alias, or a key's id or an alias' name in the configured region.
-    case kms(key: String)
-
-    package var description: String {
-        switch self {
-        case .aes(let path): "aes:\(path)"
-        case .rsa(let path): "rsa:\(path)"
-        case .kms(let key): "kms:\(key)"
-        }
-    }
 }

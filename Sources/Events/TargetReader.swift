@@ -20,31 +20,35 @@ struct TargetReader {
         Tier.allCases.map(\.rawValue) + ["wal", "proofs", "audit", "locks", "records"])
 
     mutating func target(
-        source: SourceSettings, keyPrefix: String, destinations: [String: PostgresSettings]
+        source: SourceSettings, keyPrefix: String, destinations: [String: DestinationSettings]
     ) throws(ConfigurationError) -> TargetSettings {
-        let keys = try keys()
+        let keys = try keys(of: source.name)
         let store = try store()
         let secondary = try secondary()
+        try demandSecond(secondary, source.name)
         let keeping = try keeping(store, secondary)
         try refuseIdle(store, secondary)
         return TargetSettings(
             name: name, source: source, store: store, secondary: secondary, keeping: keeping,
             allowsHTTPStore: try flag(.allowHTTPStore), keyPrefix: keyPrefix, recipients: keys.recipients,
-            optionalRecipients: keys.optional, identities: keys.identities, compression: try compression(),
+            optionalRecipients: keys.optional, identities: keys.identities,
+            pkcs11: try pkcs11(keys), gpg: try gpg(keys), compression: try compression(of: source.name),
             parallelJobs: try number(.parallelJobs, in: 1...64) ?? defaulted(.parallelJobs, 2),
-            retentionDays: try number(.retentionDays, in: 1...36_500),
+            retention: try retention(),
             metricsDirectory: try metricsDirectory(), metricsPrefix: try metricsPrefix(),
             stallTimeout: try number(.stallTimeout, in: 1...604_800) ?? defaulted(.stallTimeout, 300),
             rateLimit: try number(.rateLimit, in: 1...(1 << 53)).map { Int64($0) },
             lockLease: try number(.lockLease, in: 1...3600) ?? defaulted(.lockLease, 60),
             signingKey: try signingKey(), trustedSigners: try trustedSigners(), destinations: destinations,
-            exceptions: exceptions(of: source) + exceptions.sorted())
+            exceptions: source.exceptions + exceptions.sorted())
     }
 
-    private func exceptions(of source: SourceSettings) -> [String] {
-        switch source {
-        case .postgres(let settings): settings.exceptions
-        }
+    /// Keys are lost for good with the only place that they lie in.
+    private func demandSecond(_ secondary: SecondarySettings?, _ engine: EngineName) throws(ConfigurationError) {
+        guard engine == .keys, secondary == nil else { return }
+        throw ConfigurationError(
+            Setting.secondaryStore.variable, "it is missing, and backups of keys are always kept twice",
+            hint: "name a second directory or bucket for \(name), best in another building or with another provider")
     }
 
     mutating func find(_ setting: Setting) throws(ConfigurationError) -> ConfigurationValues.Found? {
@@ -137,9 +141,11 @@ struct TargetReader {
 
     // MARK: Tuning and reports
 
-    private mutating func compression() throws(ConfigurationError) -> Compression {
+    private mutating func compression(of engine: EngineName) throws(ConfigurationError) -> Compression {
         let found = try find(.compression)
-        guard let algorithm = Compression.Algorithm(rawValue: found?.text ?? "zstd") else {
+        // Audit records are read for years, by tools of which every machine has gzip.
+        let fallback: Compression.Algorithm = engine == .auditRecords ? .gzip : .zstd
+        guard let algorithm = Compression.Algorithm(rawValue: found?.text ?? fallback.rawValue) else {
             throw ConfigurationError(
                 found?.name ?? "", "no such compression is known",
                 hint: "write \(choices(Compression.Algorithm.allCases.map(\.rawValue)))")

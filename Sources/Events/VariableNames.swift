@@ -2,14 +2,23 @@
 enum VariableNames {
     /// Every variable of the configuration. The event's own are ``EventField``'s.
     static let known: Set<String> = Set(
-        Setting.allCases.map(\.variable) + Setting.allCases.filter(\.isSecret).map { $0.variable + "_FILE" }
-            + PostgresSourceReader.marks
+        Setting.allCases.map(\.variable)
+            + Setting.allCases.filter(\.isSecret).map { $0.variable + "_FILE" }
+            + EngineName.allCases.flatMap(\.settings).flatMap(\.variables) + programs
             + [
-                "POSTGRES_PORT", "BACKUP_ENGINE", "BACKUP_TARGET", "BACKUP_EVENT", "LIFEBOAT_CONFIG",
+                "BACKUP_ENGINE", "BACKUP_TARGET", "BACKUP_EVENT", "LIFEBOAT_CONFIG",
                 "LIFEBOAT_RUN_ID", "DRY_RUN", "DEBUG",
             ])
 
-    private static let families = ["BACKUP_", "POSTGRES_", "METRICS_", "LIFEBOAT_", "S3_"]
+    /// Where the programs lie that a source is read with, in the place of `PATH`.
+    static let programs = ["POSTGRES_BIN", "MYSQL_BIN", "MONGODB_BIN", "GPG_BIN"]
+
+    private static let families = [
+        "BACKUP_", "POSTGRES_", "METRICS_", "LIFEBOAT_", "S3_", "MYSQL_", "MONGODB_", "FILES_", "KEYS_", "AUDIT_",
+        "PKCS11_",
+    ]
+    /// Other programs' variables that are no slips of ours: MySQL's own.
+    private static let foreign: Set<String> = ["MYSQL_HOME", "MYSQL_PS1", "MYSQL_PWD", "MYSQL_HISTFILE"]
     /// Families of which every member means something.
     private static let wholeFamilies = ["S3_STORAGE_CLASS_", "BACKUP_SECONDARY_"]
     /// Letters of the longest name that is too short to be taken for a slip of another's: `S3_SSL` may be anything.
@@ -48,7 +57,9 @@ enum VariableNames {
     }
 
     private static func refuseMisspelt(_ name: String) throws(ConfigurationError) {
-        guard families.contains(where: name.hasPrefix), !known.contains(name), !isOwnedElsewhere(name) else { return }
+        guard families.contains(where: name.hasPrefix), !known.contains(name), !foreign.contains(name),
+            !isOwnedElsewhere(name)
+        else { return }
         if let family = wholeFamilies.first(where: name.hasPrefix) {
             let all = known.filter { $0.hasPrefix(family) }.sorted().map { $0.dropFirst(family.count) }
             throw ConfigurationError(

@@ -29,7 +29,8 @@ struct Lifeboat: LifeboatCommand {
             """,
         version: programVersion,
         subcommands: [
-            BackupCommand.self, VerifyCommand.self, RestoreCommand.self, ListCommand.self, ConfigCommand.self,
+            BackupCommand.self, VerifyCommand.self, RestoreCommand.self, ListCommand.self, PruneCommand.self,
+            HoldCommand.self, ReleaseCommand.self, RewrapCommand.self, ExportCommand.self, ConfigCommand.self,
             ProvisionCommand.self, EncryptCommand.self, DecryptCommand.self,
         ])
 
@@ -118,10 +119,12 @@ struct RestoreCommand: LifeboatCommand {
     @Option(name: .long, help: "Must be exactly YES_I_WANT_TO_RESTORE.")
     var confirm: String?
 
-    @Option(name: .long, help: "A configured destination or a database's name; without it the source's own database.")
+    @Option(
+        name: .long,
+        help: "A configured destination, a database's name, or for files a directory; without it the source's own.")
     var to: String?
 
-    @Flag(name: .long, help: "Make the database where there is none of this name.")
+    @Flag(name: .long, help: "Make the database or directory where there is none of this name.")
     var createDatabase = false
 
     @Option(name: .long, help: "I_ACCEPT_NO_SAFETY_BACKUP, with --reason: for a database that cannot be dumped.")
@@ -179,6 +182,91 @@ struct ListCommand: LifeboatCommand {
             "list",
             [
                 "tier": tier.map { .string($0) }, "limit": limit.map { .exact(Int64($0)) },
+                "store": store.map { .string($0) },
+            ])
+    }
+}
+
+struct PruneCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "prune", abstract: "Delete the sets that are past their retention; --dry-run prints the plan.")
+
+    @OptionGroup var common: CommonOptions
+
+    var invocation: Invocation { common.fields("prune", [:]) }
+}
+
+struct HoldCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "hold", abstract: "Keep a set from being deleted until the hold is released.")
+
+    @Argument(help: "daily/backup-…, latest, daily/latest, daily/2025-01-15.")
+    var key: String
+
+    @Option(name: .long, help: "Why; it is recorded with the set.")
+    var reason: String?
+
+    @OptionGroup var common: CommonOptions
+
+    var invocation: Invocation {
+        common.fields("hold", ["backupKey": .string(key), "reason": reason.map { .string($0) }])
+    }
+}
+
+struct ReleaseCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(commandName: "release", abstract: "Lift the hold on a set.")
+
+    @Argument(help: "daily/backup-…, latest, daily/latest, daily/2025-01-15.")
+    var key: String
+
+    @Option(name: .long, help: "Why; it is recorded with the set.")
+    var reason: String?
+
+    @OptionGroup var common: CommonOptions
+
+    var invocation: Invocation {
+        common.fields("release", ["backupKey": .string(key), "reason": reason.map { .string($0) }])
+    }
+}
+
+struct RewrapCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rewrap", abstract: "Wrap the data keys of existing sets for the recipients of today.")
+
+    @Argument(help: "One set, as daily/backup-…, latest or daily/latest; without it all sets of the target.")
+    var key: String?
+
+    @Option(name: .long, help: "primary, secondary or both: which copies; both where there are two.")
+    var store: String?
+
+    @OptionGroup var common: CommonOptions
+
+    var invocation: Invocation {
+        common.fields("rewrap", ["backupKey": key.map { .string($0) }, "store": store.map { .string($0) }])
+    }
+}
+
+struct ExportCommand: LifeboatCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export",
+        abstract: "Write a set out into a directory, freshly sealed for its recipients, for stock tools.")
+
+    @Argument(help: "daily/backup-…, latest, daily/latest, daily/2025-01-15.")
+    var key: String
+
+    @Option(name: .long, help: "A directory that is not there yet, or is empty.")
+    var to: String?
+
+    @Option(name: .long, help: "primary or secondary: which copy to read.")
+    var store: String?
+
+    @OptionGroup var common: CommonOptions
+
+    var invocation: Invocation {
+        common.fields(
+            "export",
+            [
+                "backupKey": .string(key), "directory": to.map { .string(absolutePath($0)) },
                 "store": store.map { .string($0) },
             ])
     }

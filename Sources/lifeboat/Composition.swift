@@ -3,17 +3,16 @@ import Events
 import Glibc
 import Logging
 import Operations
-import PostgresEngine
 import Sets
 
 /// Puts the parts together: the only place that knows every one of them.
 enum Composition {
     static func workplace(
-        for target: TargetSettings, environment: [String: String], action: String, cloud: Cloud, logger: Logger,
+        for target: TargetSettings, environment: [String: String], action: String, keys: KeyHolders, logger: Logger,
         report: @escaping @Sendable (RunEvent) async -> Void
     ) throws -> Workplace {
-        let (first, second) = try stores(of: target, cloud: cloud, logger: logger)
-        let engine = engine(for: target.source, environment: environment)
+        let (first, second) = try stores(of: target, cloud: keys.cloud, logger: logger)
+        let sources = Sources(target: target, environment: environment, keys: keys)
         return Workplace(
             target: target.name,
             store: PrefixedStore(first.store, prefix: target.keyPrefix),
@@ -24,22 +23,22 @@ enum Composition {
                     first, second, under: (target.keyPrefix.isEmpty ? "" : target.keyPrefix + "/") + tier.rawValue,
                     logger: logger)
             },
-            engine: engine,
-            destination: { name in destination(name, of: target, environment: environment) },
+            engine: try sources.engine(),
+            destination: { name in try sources.destination(name) },
             writer: SetWriterConfiguration(
                 target: target.name, engine: target.source.engine,
-                recipients: try providers(target.recipients, cloud: cloud),
-                optionalRecipients: try providers(target.optionalRecipients, cloud: cloud),
+                recipients: try providers(target.recipients, of: target, keys),
+                optionalRecipients: try providers(target.optionalRecipients, of: target, keys),
                 signer: try target.signingKey.map(signer), compression: target.compression,
                 parallelJobs: target.parallelJobs, rateLimit: target.rateLimit,
-                retention: RetentionPolicy(
-                    tiers: target.retentionDays.map { [.daily: .days($0)] } ?? [:]),
+                retention: target.retention,
                 protection: SetProtection(lockMode: target.keeping.lock, legalHold: target.keeping.legalHold),
-                storageClasses: target.keeping.storageClasses, random: systemRandom, clock: blockingClock),
+                storageClasses: target.keeping.storageClasses, random: systemRandom, clock: blockingClock,
+                cipher: sealingCipher(of: target, keys)),
             reader: SetReaderConfiguration(
-                identities: try providers(target.identities, cloud: cloud),
+                identities: try providers(target.identities, of: target, keys),
                 trustedSigners: target.trustedSigners.compactMap { bytes(hexText: $0) },
-                symmetricProviders: symmetricProviders),
+                symmetricProviders: symmetricProviders, ciphers: [openPGP(of: target, keys)]),
             lease: LeaseConfiguration(
                 holder: "\(hostName()) pid \(getpid()) \(action)", seconds: target.lockLease, clock: SystemClock(),
                 elapsed: secondsSinceBoot, sleep: systemSleep, random: systemRandom),
@@ -65,38 +64,6 @@ enum Composition {
                 "the second store was not swept of unfinished writes", metadata: ["why": "\(error)"])
         }
         return count
-    }
-
-    private static func engine(for source: SourceSettings, environment: [String: String]) -> any Engine {
-        switch source {
-        case .postgres(let settings):
-            PostgresDatabase(
-                endpoint(settings),
-                tools: .standard(path: environment["PATH"], override: environment["POSTGRES_BIN"]))
-        }
-    }
-
-    /// `name` is a configured destination, else a database on the source's own server; `nil` is the source itself.
-    private static func destination(
-        _ name: String?, of target: TargetSettings, environment: [String: String]
-    ) -> any Engine {
-        switch target.source {
-        case .postgres(var settings):
-            if let name {
-                if let configured = target.destinations[name] {
-                    settings = configured
-                } else {
-                    settings.database = name
-                }
-            }
-            return engine(for: .postgres(settings), environment: environment)
-        }
-    }
-
-    private static func endpoint(_ settings: PostgresSettings) -> PostgresEndpoint {
-        PostgresEndpoint(
-            host: settings.host, port: settings.port, database: settings.database, user: settings.user,
-            password: settings.password, parameters: settings.parameters)
     }
 
     private static func hostName() -> String {

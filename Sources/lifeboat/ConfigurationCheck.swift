@@ -7,8 +7,9 @@ import Logging
 /// secrets that lie in AWS.
 struct ConfigurationCheck {
     let settings: Settings
+    let environment: [String: String]
     let summary: ConfigurationSummary
-    let cloud: Cloud
+    let keys: KeyHolders
     let logger: Logger
 
     func run() throws {
@@ -16,13 +17,15 @@ struct ConfigurationCheck {
         for target in settings.targets {
             for place in [StorePlace.primary(of: target), StorePlace.secondary(of: target)].compactMap({ $0 }) {
                 guard let bucket = place.location.bucket else { continue }
-                _ = try Composition.store(at: place, of: target, cloud: cloud, logger: logger)
-                let endpoint = try Composition.endpoint(of: bucket, try cloud.account(place.access))
+                _ = try Composition.store(at: place, of: target, cloud: keys.cloud, logger: logger)
+                let endpoint = try Composition.endpoint(of: bucket, try keys.cloud.account(place.access))
                 Output.write("\(target.name): \(place.location) is reached at \(description(endpoint))")
             }
-            _ = try Composition.providers(target.keys, cloud: cloud)
+            _ = try Composition.providers(target.keys, of: target, keys)
+            let engine = try Sources(target: target, environment: environment, keys: keys).engine()
+            Output.write("\(target.name): \(engine.capabilities.name), \(engine.capabilities.endpoint)")
             for key in target.kmsKeys {
-                let endpoint = try Composition.endpoint(ofKMSKey: key, try cloud.account())
+                let endpoint = try Composition.endpoint(ofKMSKey: key, try keys.cloud.account())
                 Output.write("\(target.name): kms:\(key) is reached at \(description(endpoint))")
             }
         }

@@ -9,22 +9,27 @@ struct FileJob {
     private static let suffix = ".encrypted"
 
     let settings: Settings
-    let cloud: Cloud
+    let keys: KeyHolders
 
     func encrypt(_ file: String, to output: String?) async throws {
         let target = try onlyTarget()
-        let recipients = try Composition.providers(target.recipients + target.optionalRecipients, cloud: cloud)
+        let recipients = try Composition.providers(
+            target.recipients + target.optionalRecipients, of: target, keys)
         let output = output ?? file + Self.suffix
         let (plain, sealed) = try places(file, output)
-        let count = try await FileEnvelope.encrypt(plain, as: sealed, for: recipients, random: systemRandom)
+        let count = try await FileEnvelope.encrypt(
+            plain, as: sealed, for: recipients, cipher: Composition.sealingCipher(of: target, keys),
+            random: systemRandom)
         report("encrypt", output, "recipients", Int64(count))
     }
 
     func decrypt(_ file: String, to output: String?) async throws {
-        let identities = try Composition.providers(try onlyTarget().identities, cloud: cloud)
+        let target = try onlyTarget()
+        let identities = try Composition.providers(target.identities, of: target, keys)
         let output = try output ?? plainName(file)
         let (sealed, plain) = try places(file, output)
-        let bytes = try await FileEnvelope.decrypt(sealed, as: plain, with: identities)
+        let bytes = try await FileEnvelope.decrypt(
+            sealed, as: plain, with: identities, ciphers: [Composition.openPGP(of: target, keys)])
         report("decrypt", output, "bytes", bytes)
     }
 

@@ -16,7 +16,7 @@ struct Run: Sendable {
     private let clock = SystemClock()
     private let output: TextOutput
     private let logger: Logger
-    private let cloud: Cloud
+    private let keys: KeyHolders
 
     init(_ invocation: Invocation, environment: [String: String], termination: Termination) {
         self.invocation = invocation
@@ -24,12 +24,13 @@ struct Run: Sendable {
         self.termination = termination
         output = TextOutput(descriptor: STDERR_FILENO)
         logger = Self.makeLogger(environment, clock, output)
-        cloud = Cloud(environment: environment, clock: clock, logger: logger)
+        keys = KeyHolders(
+            cloud: Cloud(environment: environment, clock: clock, logger: logger), environment: environment)
     }
 
     func execute() async -> ExitCode {
         let code = await outcome()
-        await cloud.shutdown()
+        await keys.shutdown()
         return code
     }
 
@@ -48,21 +49,23 @@ struct Run: Sendable {
     private func perform() async throws -> ExitCode {
         let configuration = ConfigurationReader(environment: environment, readFile: readFile)
         let references = try configuration.secretReferences()
-        let secrets = try await terminable { try await cloud.secrets(references) }
+        let secrets = try await terminable { try await keys.cloud.secrets(references) }
         let (settings, summary) = try configuration.read(secrets: secrets)
         switch invocation {
         case .checkConfiguration:
-            try ConfigurationCheck(settings: settings, summary: summary, cloud: cloud, logger: logger).run()
+            try ConfigurationCheck(
+                settings: settings, environment: environment, summary: summary, keys: keys, logger: logger
+            ).run()
             return .done
         case .provision(let check, let store, let target):
-            let provision = Provision(settings: settings, cloud: cloud, logger: logger)
+            let provision = Provision(settings: settings, cloud: keys.cloud, logger: logger)
             return try await terminable { try await provision.run(check: check, store: store, target: target) }
         case .encrypt(let file, let output):
-            let job = FileJob(settings: settings, cloud: cloud)
+            let job = FileJob(settings: settings, keys: keys)
             try await terminable { try await job.encrypt(file, to: output) }
             return .done
         case .decrypt(let file, let output):
-            let job = FileJob(settings: settings, cloud: cloud)
+            let job = FileJob(settings: settings, keys: keys)
             try await terminable { try await job.decrypt(file, to: output) }
             return .done
         case .event(let file): return try await run(try job(file: file, settings), settings)
@@ -85,9 +88,8 @@ struct Run: Sendable {
 
     private func reader(_ settings: Settings) -> EventReader {
         EventReader(
-            targets: settings.targets.map(\.name),
-            copied: settings.targets.filter { $0.secondary != nil }.map(\.name), runID: settings.runID,
-            dryRun: settings.dryRun, clock: clock, random: systemRandom)
+            targets: settings.targets.map(\.forEvents), runID: settings.runID, dryRun: settings.dryRun, clock: clock,
+            random: systemRandom)
     }
 
     private func job(file: String?, _ settings: Settings) throws -> Job {
@@ -135,13 +137,19 @@ struct Run: Sendable {
         do {
             return try await terminable {
                 let workplace = try Composition.workplace(
-                    for: target, environment: environment, action: job.action, cloud: cloud, logger: logger,
+                    for: target, environment: environment, action: job.action, keys: keys, logger: logger,
                     report: report)
                 switch job {
                 case .backup(let job): return try await Backup(job, at: workplace).run()
                 case .verify(let job): return try await Verify(job, at: workplace).run()
                 case .restore(let job): return try await Restore(job, at: workplace).run()
                 case .list(let job): return try await List(job, at: workplace).run()
+                case .prune(let job): return try await Prune(job, at: workplace).run()
+                case .hold(let job): return try await Hold(job, at: workplace).run()
+                case .rewrap, .export:
+                    throw JobFailure(
+                        .configuration, job.action, cause: "this build does not do it yet", hint: "take a later build"
+                    )
                 }
             }
         } catch {
@@ -211,55 +219,5 @@ struct Run: Sendable {
         return JobFailure(
             .source, "go on", cause: "\(type(of: error)): \(error)",
             hint: "report this with the log; it has no better words")
-    }
-}
-
-extension Job {
-    var target: String {
-        switch self {
-        case .backup(let job): job.target
-        case .verify(let job): job.target
-        case .restore(let job): job.target
-        case .list(let job): job.target
-        }
-    }
-
-    var requestID: RequestID {
-        switch self {
-        case .backup(let job): job.requestID
-        case .verify(let job): job.requestID
-        case .restore(let job): job.requestID
-        case .list(let job): job.requestID
-        }
-    }
-
-    var isDryRun: Bool {
-        switch self {
-        case .backup(let job): job.dryRun
-        case .verify(let job): job.dryRun
-        case .restore(let job): job.dryRun
-        case .list: false
-        }
-    }
-
-    /// As far as the event says it.
-    var tier: Tier? {
-        switch self {
-        case .backup(let job): job.tier
-        case .verify(let job): job.key.tier
-        case .restore(let job): job.key.tier
-        case .list: nil
-        }
-    }
-}
-
-extension KeySelector {
-    fileprivate var tier: Tier? {
-        switch self {
-        case .exact(let key): key.tier
-        case .latest(let tier): tier
-        case .day(let tier, _): tier
-        case .random: nil
-        }
     }
 }

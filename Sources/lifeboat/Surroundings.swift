@@ -95,3 +95,11 @@ func processEnvironment() -> [String: String] {
     }
     return result
 }
+
+/// `path`, from the root on: people name what lies where they are.
+func absolutePath(_ path: String) -> String {
+    guard !path.hasPrefix("/"), !path.isEmpty, let here = getcwd(nil, 0) else { return path }
+    defer { free(here) }
+    let steps = path.split(separator: "/").filter { $0 != "." }
+    return ([String(cString: here)] + steps.map(String.init)).joined(separator: "/")
+}

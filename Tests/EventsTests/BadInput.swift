@@ -39,6 +39,7 @@ struct BadInput: CustomTestStringConvertible {
             .mapValues { $0.replacingOccurrences(of: "{directory}", with: directory) }
         event = fields.optional("event").flatMap { if case .string(let text) = $0 { text } else { nil } }
         yaml = fields.optional("yaml").flatMap { if case .string(let text) = $0 { text } else { nil } }
+            .map { $0.replacingOccurrences(of: "{directory}", with: directory) }
         exitCode = try #require(ExitCode(rawValue: Int32(try fields.integer("exitCode"))))
         field = try fields.string("field")
         try fields.finish()

@@ -63,15 +63,55 @@ struct EventExamplesTests {
                 ListJob(target: "default", requestID: random, tier: .safety, limit: 10)),
             "list-the-second-store.json": .list(
                 ListJob(target: "default", requestID: random, store: .secondary)),
+            "prune.json": .prune(PruneJob(target: "default", requestID: random)),
+            "prune-dry-run.json": .prune(PruneJob(target: "default", requestID: random, dryRun: true)),
+            "hold.json": .hold(
+                HoldJob(
+                    target: "default", key: key, requestID: random, change: .hold,
+                    reason: "evidence in the proceedings 12 C 4711/25")),
+            "release.json": .hold(
+                HoldJob(
+                    target: "default", key: key, requestID: random, change: .release,
+                    reason: "the proceedings 12 C 4711/25 are closed")),
+            "rewrap-all.json": .rewrap(RewrapJob(target: "default", requestID: random, store: .both)),
+            "rewrap-one-copy.json": .rewrap(
+                RewrapJob(target: "default", key: .latest(.monthly), requestID: random, store: .secondary)),
+            "export.json": .export(
+                ExportJob(
+                    target: "default", key: .latest(.daily), requestID: random, directory: "/mnt/export/clinic")),
+            "export-from-the-second-store.json": .export(
+                ExportJob(
+                    target: "default", key: key, requestID: random, store: .secondary,
+                    directory: "/mnt/export/clinic", dryRun: true)),
+            "backup-audit-records.json": .backup(
+                BackupJob(target: "default", tier: .hourly, requestID: random, records: try records())),
+            "restore-files-beside.json": restore(.latest(.weekly)) {
+                $0.destination = "/srv/restored"
+                $0.createDatabase = true
+            },
         ]
     }
+
+    private static func records() throws -> [JSON] {
+        let texts = [
+            #"{"id":4711,"at":"2025-01-15T07:00:00Z","who":"dr.weber","what":"read","patient":"P-0815"}"#,
+            #"{"id":4712,"at":"2025-01-15T07:00:02Z","who":"dr.weber","what":"print","patient":"P-0815"}"#,
+        ]
+        return try texts.map { try JSON(parsing: Array($0.utf8)) }
+    }
+
+    /// What an example is for, where it is not for a database.
+    private static let targets = [
+        "backup-audit-records.json": EventTarget("default", engine: .auditRecords, takesRecords: true),
+        "restore-files-beside.json": EventTarget("default", engine: .files),
+    ]
 
     /// Shows that every example is the job that it looks like.
     @Test("each example is replayed", arguments: examples)
     func replay(name: String) throws {
         let reader = EventReader(
-            targets: ["default"], copied: ["default"], runID: nil, dryRun: false, clock: FixedClock(),
-            random: countingBytes)
+            targets: [Self.targets[name] ?? EventTarget("default", isCopied: true)], runID: nil, dryRun: false,
+            clock: FixedClock(), random: countingBytes)
         let job = try reader.job(from: EventSources(file: (name, try Fixture.bytes("events/\(name)"))))
         #expect(try Self.expected()[name] == job)
     }
@@ -128,7 +168,16 @@ struct EventExamplesTests {
                         {"CONFIRM_RESTORE": "yes", "backupKey": "latest"}, {"backupKey": "../x"},
                         {"backupType": "safety"}, {"action": "verify", "reason": "because"},
                         {"backupKey": "latest", "store": "third"}, {"action": "list", "store": "both"},
-                        {"action": "list", "waitForThaw": 1}, {"backupKey": "latest", "waitForThaw": 604801}]:
+                        {"action": "list", "waitForThaw": 1}, {"backupKey": "latest", "waitForThaw": 604801},
+                        {"action": "hold", "backupKey": "latest"}, {"action": "release", "reason": "closed"},
+                        {"action": "export", "backupKey": "latest"}, {"action": "export", "directory": "/x"},
+                        {"action": "export", "backupKey": "latest", "directory": "x"},
+                        {"action": "export", "backupKey": "latest", "directory": "/"},
+                        {"action": "prune", "backupKey": "latest"}, {"action": "rewrap", "backupKey": "random"},
+                        {"action": "rewrap", "reason": "rotation"}, {"action": "monitor"},
+                        {"backupKey": "latest", "reason": "because"},
+                        {"backupType": "hourly", "records": []}, {"backupType": "hourly", "records": [1]},
+                        {"backupKey": "latest", "records": [{"id": 1}]}]:
                 if validator.is_valid(bad): sys.exit(f"accepted: {bad}")
             """
         let (status, output) = try Python.run(["-c", script, Fixture.root.appending(path: "events").path])
@@ -142,6 +191,7 @@ extension EventField {
         switch self {
         case .createDatabase, .dryRun, .acknowledgeDisk, .acknowledgeBoundObjects, .recomputeContents: "boolean"
         case .waitForLock, .waitForThaw, .limit: "integer"
+        case .records: "array"
         default: "string"
         }
     }

@@ -13,7 +13,7 @@ struct EventFuzzTests {
     func mutations(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let reader = EventReader(
-            targets: ["default"], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
+            targets: [EventTarget("default")], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
         let examples = try Fixture.names(in: "events").filter { $0 != "schema.json" }
             .map { try Fixture.bytes("events/\($0)") }
         for _ in 0..<Self.rounds {
@@ -61,6 +61,12 @@ struct EventFuzzTests {
             #expect(backup.tier != .safety)
         case .list(let list):
             #expect((1...100_000).contains(list.limit))
+        case .hold(let hold):
+            #expect(hold.key != .random && !hold.reason.isEmpty)
+        case .export(let export):
+            #expect(export.key != .random && export.directory.hasPrefix("/") && !export.directory.contains("/../"))
+        case .prune, .rewrap:
+            break
         }
     }
 

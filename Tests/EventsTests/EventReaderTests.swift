@@ -1,11 +1,12 @@
 import Core
 import Events
+import TestSupport
 import Testing
 
 @Suite("Events that are accepted")
 struct EventReaderTests {
     private let reader = EventReader(
-        targets: ["default"], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
+        targets: [EventTarget("default")], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
     private static let random = RequestID.random("000102030405060708090a0b0c0d0e0f")
 
     private func job(_ event: String, reader: EventReader? = nil) throws -> Job {
@@ -45,7 +46,8 @@ struct EventReaderTests {
     /// Shows what identifies a run: the timestamp, else the Job's UID, else chance.
     @Test func requestID() throws {
         let inJob = EventReader(
-            targets: ["default"], runID: "uid-1", dryRun: false, clock: FixedClock(), random: countingBytes)
+            targets: [EventTarget("default")], runID: "uid-1", dryRun: false, clock: FixedClock(),
+            random: countingBytes)
         let time = try #require(Timestamp("2025-01-15T07:00:00Z"))
         let timed = #"{"backupType":"daily","timestamp":"2025-01-15T09:00:00+02:00"}"#
         #expect(
@@ -67,7 +69,7 @@ struct EventReaderTests {
     /// Shows that DRY_RUN makes every job a dry one, and that an event cannot undo that.
     @Test func dryRun() throws {
         let dry = EventReader(
-            targets: ["default"], runID: nil, dryRun: true, clock: FixedClock(), random: countingBytes)
+            targets: [EventTarget("default")], runID: nil, dryRun: true, clock: FixedClock(), random: countingBytes)
         for event in [#"{"backupType":"daily"}"#, #"{"backupType":"daily","dryRun":false}"#] {
             #expect(
                 try job(event, reader: dry)
@@ -137,7 +139,8 @@ struct EventReaderTests {
     /// Shows that a missing target is refused with the list of those there are.
     @Test func severalTargets() throws {
         let several = EventReader(
-            targets: ["lab", "clinic"], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
+            targets: [EventTarget("lab"), EventTarget("clinic")], runID: nil, dryRun: false, clock: FixedClock(),
+            random: countingBytes)
         let error = #expect(throws: EventError.self) { try job(#"{"backupType":"daily"}"#, reader: several) }
         #expect(error?.field == "target" && error?.hint.contains("clinic, lab") == true)
         let near = #expect(throws: EventError.self) {
@@ -159,7 +162,7 @@ struct EventReaderTests {
     /// Shows which copies each job may read, and how long it may wait for a thaw.
     @Test func copies() throws {
         let copied = EventReader(
-            targets: ["default"], copied: ["default"], runID: nil, dryRun: false, clock: FixedClock(),
+            targets: [EventTarget("default", isCopied: true)], runID: nil, dryRun: false, clock: FixedClock(),
             random: countingBytes)
         for store in StoreChoice.allCases {
             let verify = try job(#"{"backupKey":"latest","store":"\#(store)","waitForThaw":604800}"#, reader: copied)
@@ -196,5 +199,67 @@ struct EventReaderTests {
             return
         }
         #expect(restore.destination == "Klinik \"Süd\" 診療所")
+    }
+
+    /// Shows that a rewrap is for both copies where there are two, unless it says which.
+    @Test func rewrapCopies() throws {
+        let copied = EventReader(
+            targets: [EventTarget("default", isCopied: true)], runID: nil, dryRun: false, clock: FixedClock(),
+            random: countingBytes)
+        #expect(
+            try job(#"{"action":"rewrap"}"#)
+                == .rewrap(RewrapJob(target: "default", requestID: Self.random, store: .primary)))
+        #expect(
+            try job(#"{"action":"rewrap"}"#, reader: copied)
+                == .rewrap(RewrapJob(target: "default", requestID: Self.random, store: .both)))
+        #expect(
+            try job(#"{"action":"rewrap","store":"primary"}"#, reader: copied)
+                == .rewrap(RewrapJob(target: "default", requestID: Self.random, store: .primary)))
+    }
+
+    /// Shows where a restore of each engine may go: configured places of its own kind by their names, and databases or
+    /// directories by theirs.
+    @Test(arguments: [
+        (EngineName.postgres, "clinic_was", true), (.postgres, "box", true), (.postgres, "shelf", false),
+        (.mysql, String(repeating: "ä", count: 64), true), (.mysql, String(repeating: "ä", count: 65), false),
+        (.mysql, "a/b", false), (.mongodb, "clinic_was", true), (.mongodb, "clinic.was", false),
+        (.mongodb, "admin", false), (.files, "/srv/restored", true), (.files, "restored", false),
+        (.files, "/srv/../etc", false), (.files, "/", false), (.files, "box", true), (.keys, "/srv/keys", true),
+        (.auditRecords, "/srv/trail", true), (.auditRecords, "trail", false), (.auditRecords, "shelf", false),
+    ])
+    func destinations(engine: EngineName, name: String, isTaken: Bool) throws {
+        let reader = EventReader(
+            targets: [
+                EventTarget(
+                    "default", engine: engine, destinations: ["box"], foreignDestinations: ["shelf": "something else"]
+                )
+            ], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
+        let event =
+            #"{"CONFIRM_RESTORE":"YES_I_WANT_TO_RESTORE","backupKey":"latest","targetDatabase":"\#(name)"}"#
+        guard isTaken else {
+            let error = #expect(throws: EventError.self) { try job(event, reader: reader) }
+            #expect(error?.field == "targetDatabase" && error?.hint.isEmpty == false)
+            return
+        }
+        guard case .restore(let restore) = try job(event, reader: reader) else {
+            throw TestFailure("no restore")
+        }
+        #expect(restore.destination == name)
+    }
+
+    /// Shows that records come to a target that takes them as they are, spelt as single variables too.
+    @Test func records() throws {
+        let reader = EventReader(
+            targets: [EventTarget("trail", engine: .auditRecords, takesRecords: true)], runID: nil, dryRun: false,
+            clock: FixedClock(), random: countingBytes)
+        let records = #"[{"id":1,"what":"read"},{"id":2,"patient":{"id":"P-1"}}]"#
+        guard case .array(let expected) = try JSON(parsing: Array(records.utf8)) else {
+            throw TestFailure("no list")
+        }
+        let job = Job.backup(
+            BackupJob(target: "trail", tier: .hourly, requestID: Self.random, records: expected))
+        #expect(try self.job(#"{"backupType":"hourly","records":\#(records)}"#, reader: reader) == job)
+        #expect(
+            try reader.job(from: EventSources(environment: ["backupType": "hourly", "records": records])) == job)
     }
 }

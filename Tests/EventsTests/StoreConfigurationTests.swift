@@ -1,4 +1,5 @@
 import Core
+import TestSupport
 import Testing
 
 @testable import Events
@@ -229,7 +230,8 @@ struct StoreConfigurationTests {
         let own = try #require(settings.targets.first { $0.name == "default" })
         guard case .postgres(let source) = own.source else { return }
         #expect(source.password == Secret("db \(BadInput.marker)") && own.signingKey == Secret(pem))
-        #expect(own.destinations["staging"]?.password == Secret("b"))
+        guard case .postgres(let staging)? = own.destinations["staging"] else { throw TestFailure("no destination") }
+        #expect(staging.password == Secret("b"))
         guard case .postgres(let lab)? = settings.targets.last?.source else { return }
         #expect(lab.password == Secret("lab-pw"))
         #expect(!summary.lines.joined().contains(BadInput.marker))
