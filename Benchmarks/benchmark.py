@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 
+import sources
 import stores
 
 
@@ -139,14 +140,20 @@ class Bench:
         self.server.start()
         with open(self.key, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32))
-        if self.options.only != "stores":
+        if not set(self.options.only.split(",")) <= {"stores", "sources"}:
             self.prepare_clinic()
+
+    def age_identity(self):
+        """The recipient of a key that age has made for this run."""
+        if not self.age_recipient:
+            identity = os.path.join(self.directory, "age.key")
+            quiet(["age-keygen", "-o", identity])
+            self.age_recipient = quiet(["age-keygen", "-y", identity]).strip()
+        return self.age_recipient
 
     def prepare_clinic(self):
         tell("Generating the clinic")
-        identity = os.path.join(self.directory, "age.key")
-        quiet(["age-keygen", "-o", identity])
-        self.age_recipient = quiet(["age-keygen", "-y", identity]).strip()
+        self.age_identity()
         for name, patients in (("clinic", self.options.patients), ("clinic_small", self.options.patients // 10)):
             self.server.sql(f"CREATE DATABASE {name}")
             quiet([os.path.join(self.options.postgres, "psql"), "-Xq", "-v", "ON_ERROR_STOP=1", "-d", name,
@@ -170,13 +177,17 @@ class Bench:
         self.server.sql("CHECKPOINT")
         os.sync()
 
-    def lifeboat(self, event, store, database="clinic", expected=0):
+    def postgres_source(self, database):
+        return {
+            "POSTGRES_HOST": self.server.socket, "POSTGRES_DB": database, "POSTGRES_USER": "postgres",
+            "POSTGRES_PASSWORD": self.server.password}
+
+    def lifeboat(self, event, store, database="clinic", expected=0, source=None):
         os.makedirs(store, exist_ok=True)
         environment = {
-            "PATH": os.environ["PATH"], "POSTGRES_HOST": self.server.socket, "POSTGRES_DB": database,
-            "POSTGRES_USER": "postgres", "POSTGRES_PASSWORD": self.server.password,
-            "BACKUP_STORE": f"file://{store}", "BACKUP_RECIPIENTS": f"aes:{self.key}",
+            "PATH": os.environ["PATH"], "BACKUP_STORE": f"file://{store}", "BACKUP_RECIPIENTS": f"aes:{self.key}",
             "BACKUP_EVENT": json.dumps(event)}
+        environment.update(source or self.postgres_source(database))
         output = os.path.join(self.directory, "result.json")
         run = Run([self.options.lifeboat], environment, output)
         with open(output, encoding="utf-8") as file:
@@ -357,6 +368,9 @@ class Bench:
             "measured": f"{min(seconds) * 1000:.1f} to {max(seconds) * 1000:.1f} ms", "target": "≤ 30 ms",
             "met": median <= 30})
 
+    def measure_sources(self):
+        sources.SourceBench(self, tell, quiet, Failed).measure()
+
     def measure_stores(self):
         stores.StoreBench(self, tell, Failed).measure()
 
@@ -404,12 +418,13 @@ def arguments():
     parser.add_argument("--clinic", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--patients", type=int, default=145_000, help="about 5.4 KB of dump each")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each contestant")
-    parser.add_argument("--only", default="backup,verify,restore,memory,refusal,stores")
+    parser.add_argument("--only", default="backup,verify,restore,memory,refusal,sources,stores")
     parser.add_argument("--repository", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--store-benchmark", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--aws", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--rclone", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--store-bytes", type=int, default=2**30, help="bytes that go up to a bucket and down")
+    parser.add_argument("--tree-bytes", type=int, default=600_000_000, help="bytes of the files that are backed up")
     parser.add_argument("--store-runs", type=int, default=5, help="counted rounds with each bucket")
     parser.add_argument("--sets", type=int, default=10_000, help="sets in the bucket that is listed")
     parser.add_argument("--directory", default="/var/tmp", help="where to work; needs some 25 GB")
