@@ -55,6 +55,12 @@ final class DirectoryNames {
         return names.popLast().map { Array(bytes[$0]) }
     }
 
+    /// Gives no further names.
+    func skip() {
+        names.removeAll()
+        isAtEnd = true
+    }
+
     private func fill() throws(CallFailure) {
         bytes.removeAll(keepingCapacity: true)
         while bytes.count < batchSize {

@@ -37,9 +37,19 @@ extension FilesError {
 
     /// A system call failed. `operation` says what it was for.
     static func system(_ operation: String, _ path: String, _ code: Int32) -> FilesError {
+        system(operation, Array(path.utf8), code)
+    }
+
+    static func system(_ operation: String, _ path: [UInt8], _ code: Int32) -> FilesError {
         FilesError(
             [EACCES, EPERM].contains(code) ? .unreadable : .system, operation, object: shown(path),
             cause: systemMessage(code), hint: hint(for: code))
+    }
+
+    static func missing(_ path: String) -> FilesError {
+        FilesError(
+            .missing, "read the files", object: shown(path), cause: "there is no such file or directory",
+            hint: "see whether the volume is mounted and FILES_PATHS is right")
     }
 
     static func damagedPart(_ part: String, _ problem: String) -> FilesError {
@@ -66,6 +76,8 @@ extension FilesError {
         case EIO, ESTALE: "the disk or the file server failed; look at the kernel's log before anything else"
         case EMFILE, ENFILE: "raise the limit on open files and run again"
         case ELOOP: "somebody put a symbolic link in its place; find out who, then run again"
+        case ENAMETOOLONG:
+            "a name is too long, or directories lie deeper within each other than \(TreeWalk.deepest)"
         case ENOENT: "somebody removed it meanwhile; run again when nobody works there"
         default: "look the error up (errno \(code)) and at the kernel's log, then run again"
         }
