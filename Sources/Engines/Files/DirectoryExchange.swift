@@ -36,18 +36,18 @@ package struct DirectoryExchange: Sendable {
     /// made below `base`, which exists.
     package func stage(
         requestID: RequestID, setKey: BackupKey, below base: String = "/"
-    ) throws(FilesError) -> StagedDirectory {
+    ) throws(FilesError) -> StagedTree {
         let made = try makeParents(below: base)
         let marker = ExchangeMarker(
             location: location, requestID: requestID.description, setKey: setKey.description)
         let workshop = Workshop(parent: parent, name: workshopPrefix + hexText(random(4)))
         do throws(CallFailure) {
-            try system { mkdir(workshop.path, S_IRWXU) }
+            try workshop.make()
             try workshop.write(marker)
         } catch {
             throw .system("make a place beside the destination", workshop.path, error.code)
         }
-        return StagedDirectory(exchange: self, workshop: workshop, marker: marker, madeParents: made)
+        return StagedTree(exchange: self, workshop: workshop, marker: marker, madeParents: made)
     }
 
     /// Outermost first.
@@ -73,12 +73,11 @@ package struct DirectoryExchange: Sendable {
     /// Something that an earlier run has left beside the location.
     package struct Leftover: Sendable {
         package enum Kind: Equatable, Sendable {
-            /// Made by a run that did not come to its exchange: it may go.
+            /// Made by a run that did not come to its exchange, or the marker of one whose work is no longer in
+            /// place: it may go.
             case staged
             /// What a restore has replaced. The key names the verified set that holds it, where there is one.
             case replaced(safety: BackupKey?)
-            /// Only the marker of a restore that replaced nothing, or whose replaced tree was taken away.
-            case marker
         }
 
         package var kind: Kind
@@ -87,33 +86,42 @@ package struct DirectoryExchange: Sendable {
         /// Where the tree is.
         package var treePath: String { workshop.treePath }
         let workshop: Workshop
+        /// Its marker is the proof that what stands at the location was put there by its request.
+        let proves: Bool
     }
 
     /// What earlier runs have left beside the location. Only what is under the name and with the marker that this
     /// program gives; what a person has renamed is the person's.
     package func leftovers() throws(FilesError) -> [Leftover] {
         var found: [Leftover] = []
+        let standing = try standing()
         for workshop in try workshops() {
             guard let marker = try workshop.readMarker(), marker.location == location else {
                 if try workshop.isUnmarked() {
-                    found.append(Leftover(kind: .marker, requestID: "", workshop: workshop))
+                    found.append(Leftover(kind: .staged, requestID: "", workshop: workshop, proves: false))
                 }
                 continue
             }
+            let proves = marker.staged != nil && marker.staged == standing
             let tree = try workshop.treeIdentity()
-            let kind: Leftover.Kind =
-                if let tree, let staged = marker.staged, tree != staged {
-                    .replaced(safety: marker.safetyKey)
-                } else {
-                    tree == nil ? .marker : .staged
-                }
-            found.append(Leftover(kind: kind, requestID: marker.requestID, workshop: workshop))
+            if let tree, let staged = marker.staged, tree != staged {
+                found.append(
+                    Leftover(
+                        kind: .replaced(safety: marker.safetyKey), requestID: marker.requestID, workshop: workshop,
+                        proves: proves))
+            } else if !proves {
+                found.append(
+                    Leftover(kind: .staged, requestID: marker.requestID, workshop: workshop, proves: false))
+            }
         }
         return found
     }
 
-    /// Removes what an earlier run has left. For what was replaced the caller has made sure that it may go.
-    package func remove(_ leftover: Leftover) throws(FilesError) { try leftover.workshop.remove() }
+    /// Removes what an earlier run has left. For what was replaced the caller has made sure that it may go. A marker
+    /// that a replay needs, to find done what stands there, stays.
+    package func remove(_ leftover: Leftover) throws(FilesError) {
+        if leftover.proves { try leftover.workshop.removeTree() } else { try leftover.workshop.remove() }
+    }
 
     /// Whether what stands there is what this request has put there, from this set.
     package func isDone(requestID: RequestID, setKey: BackupKey) throws(FilesError) -> Bool {

@@ -27,14 +27,17 @@ package struct FileTrees: Engine {
     package var capabilities: EngineCapabilities { EngineCapabilities(name: "files", endpoint: source.label) }
 
     package func snapshot(_ request: SnapshotRequest) async throws -> SnapshotAnswer {
-        throw FilesError.configuration("BACKUP_ENGINE", "this build has no 'files' yet", hint: "use another build")
+        .taken(
+            try await TreeSnapshot.begin(
+                source, isForced: request.isForced, time: clock.now(), meter: request.meter))
     }
 
     package func examine(_ request: ExamineRequest) async throws -> Examined {
-        throw FilesError.configuration("BACKUP_ENGINE", "this build has no 'files' yet", hint: "use another build")
+        let examination = Examination(parts: request.parts, meter: request.meter)
+        return Examined(contents: try await examination.run(recompute: request.recompute))
     }
 
     package func plan(_ request: RestoreRequest) async throws -> any RestorePlan {
-        throw FilesError.configuration("BACKUP_ENGINE", "this build has no 'files' yet", hint: "use another build")
+        try await onThread("plan") { try TreesRestore.plan(self, request) }
     }
 }

@@ -103,7 +103,7 @@ private struct FilledDirectoryPlan: RestorePlan {
 
 private struct StagedFilledDirectory: StagedRestore {
     let directory: FilledDirectory
-    let staged: StagedDirectory
+    let staged: StagedTree
     let standing: FileIdentity?
     let notes: [String]
 
@@ -111,7 +111,7 @@ private struct StagedFilledDirectory: StagedRestore {
 
     func promote(_ request: PromotionRequest) async throws -> Promotion {
         let promoted = try await onThread("exchange") { [staged, standing] in
-            try StagedDirectory.promote([staged], standing: [standing], marker: request.marker)
+            try StagedTree.promote([staged], standing: [standing], marker: request.marker)
         }
         return Promotion(
             time: request.marker.time, replacedName: promoted.replaced.first, notes: notes + promoted.notes)

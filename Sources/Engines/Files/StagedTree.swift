@@ -3,7 +3,7 @@ package import Core
 import Glibc
 
 /// A directory or file that is being made beside the location it is for. Fill ``path``, then promote or discard.
-package final class StagedDirectory: Sendable {
+package final class StagedTree: Sendable {
     package let exchange: DirectoryExchange
     let workshop: Workshop
     private let madeParents: [String]
@@ -36,10 +36,10 @@ package final class StagedDirectory: Sendable {
     /// who has put something else there meanwhile is not overwritten. Throws ``FilesError`` with exit code 15 where
     /// nothing was exchanged, 16 where it was taken back, 17 where that failed too.
     package static func promote(
-        _ staged: [StagedDirectory], standing: [FileIdentity?], marker: RestoreMarker
+        _ staged: [StagedTree], standing: [FileIdentity?], marker: RestoreMarker
     ) throws(FilesError) -> Promoted {
         for (one, expected) in zip(staged, standing) { try one.prepare(expected, marker) }
-        var exchanged: [(StagedDirectory, FileIdentity?)] = []
+        var exchanged: [(StagedTree, FileIdentity?)] = []
         for (one, expected) in zip(staged, standing) {
             do throws(FilesError) {
                 try one.swap(expected)
@@ -121,7 +121,7 @@ package final class StagedDirectory: Sendable {
     }
 
     private static func takeBack(
-        _ exchanged: [(StagedDirectory, FileIdentity?)], after failure: FilesError
+        _ exchanged: [(StagedTree, FileIdentity?)], after failure: FilesError
     ) throws(FilesError) -> Never {
         guard !exchanged.isEmpty else {
             var failure = failure

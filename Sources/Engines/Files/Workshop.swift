@@ -15,6 +15,22 @@ struct Workshop: Sendable {
     var treePath: String { "\(path)/\(Self.treeName)" }
     private var markerPath: String { "\(path)/\(Self.markerName)" }
 
+    /// Makes the directory, for its owner alone. A default ACL of the directory above would be handed down to whatever
+    /// is made here.
+    func make() throws(CallFailure) {
+        try system { mkdir(path, S_IRWXU) }
+        let directory = try OpenFile(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
+        for name in [FileAttribute.defaultList, FileAttribute.accessList] {
+            let name = terminated(name)
+            do {
+                try system { linux_remove_attribute(directory.number, name) }
+            } catch {
+                if error.code != ENODATA && error.code != ENOTSUP { throw error }
+            }
+        }
+        try system { fchmod(directory.number, S_IRWXU) }
+    }
+
     /// Puts the marker there durably, in the place of an earlier one.
     func write(_ marker: ExchangeMarker) throws(CallFailure) {
         let unfinished = "\(path)/\(Self.unfinishedMarkerName)"
@@ -56,12 +72,18 @@ struct Workshop: Sendable {
     /// Removes it with all that is in it: the tree first and the marker last, so that a removal which was cut short is
     /// gone on with by the next run.
     func remove() throws(FilesError) {
-        let (above, own) = try naming("remove what is left over", path) { () throws(CallFailure) in
-            let above = try OpenFile(parent, O_RDONLY | O_DIRECTORY)
-            guard try status(terminated(name.utf8), in: above) != nil else { return (above, nil as OpenFile?) }
-            return (above, try OpenFile(terminated(name.utf8), in: above, O_RDONLY | O_DIRECTORY))
+        try removeTree()
+        let above = try naming("remove what is left over", path) { () throws(CallFailure) in
+            try OpenFile(parent, O_RDONLY | O_DIRECTORY)
+        }
+        try TreeRemoval(name: name, directory: above, path: path).run()
+    }
+
+    /// Removes the tree and leaves the marker.
+    func removeTree() throws(FilesError) {
+        let own = try naming("remove what is left over", path) { () throws(CallFailure) -> OpenFile? in
+            try status(of: path) == nil ? nil : try OpenFile(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW)
         }
         if let own { try TreeRemoval(name: Self.treeName, directory: own, path: treePath).run() }
-        try TreeRemoval(name: name, directory: above, path: path).run()
     }
 }
