@@ -98,14 +98,16 @@ final class SessionHandle {
         return rows
     }
 
-    func stream(
-        _ statement: String, purpose: String, object: String, _ use: (borrowing RowValues) throws -> Void
-    ) throws {
+    /// Begins a query whose rows stay at the server until each is asked for.
+    func begin(
+        _ statement: String, purpose: String, object: String
+    ) throws -> UnsafeMutablePointer<MYSQL_RES> {
         try send(statement, purpose: purpose, object: object)
-        guard let result = mysql_use_result(connection) else { return try check(purpose, object) }
-        defer { mysql_free_result(result) }
-        while let values = RowValues(nextOf: result) { try use(values) }
-        try check(purpose, object)
+        guard let result = mysql_use_result(connection) else {
+            try check(purpose, object)
+            throw MySQLError.lostConnection(purpose, on: object)
+        }
+        return result
     }
 
     private func send(_ statement: String, purpose: String, object: String) throws {
@@ -118,7 +120,8 @@ final class SessionHandle {
         if status != 0 { try check(purpose, object) }
     }
 
-    private func check(_ purpose: String, _ object: String) throws {
+    /// Throws where the last thing done has failed.
+    func check(_ purpose: String, _ object: String) throws {
         let number = Int(mysql_errno(connection))
         if number != 0 { throw MySQLError.query(purpose, number: number, on: object) }
     }
