@@ -172,7 +172,8 @@ extension MongoServer {
 
     /// Waits until it answers, makes the replica set and the first user.
     private func prepare() async throws {
-        let direct = "mongodb://127.0.0.1:\(port)/?directConnection=true&serverSelectionTimeoutMS=20000"
+        let direct =
+            "mongodb://127.0.0.1:\(port)/?directConnection=true&serverSelectionTimeoutMS=20000&serverSelectionTryOnce=false"
         try await run(#"{"ping":1}"#, in: "admin", uri: direct)
         if options.isReplicaSet {
             let member = #"{"_id":0,"host":"127.0.0.1:\#(port)"}"#
@@ -181,7 +182,9 @@ extension MongoServer {
             // With the set's name a session waits for the primary.
             try await run(
                 #"{"ping":1}"#, in: "admin",
-                uri: "mongodb://127.0.0.1:\(port)/?replicaSet=rs0&serverSelectionTimeoutMS=20000")
+                uri:
+                    "mongodb://127.0.0.1:\(port)/?replicaSet=rs0&serverSelectionTimeoutMS=20000&serverSelectionTryOnce=false"
+            )
         }
         if let password = options.password {
             let user = #"{"createUser":"root","pwd":"\#(password)","roles":["root"]}"#

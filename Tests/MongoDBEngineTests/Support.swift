@@ -56,12 +56,12 @@ struct MongoFixture {
                 #"{"at":{"$date":{"$numberLong":"\#(1_736_924_400_000 + $0 * 1000)"}},"bed":\#($0 % 3),"rate":70}"#
             }, into: "pulse", of: database)
         try await server.run(
-            #"{"create":"wörter $#","collation":{"locale":"sv"},"validator":{"_id":{"$type":"string"}}}"#,
+            #"{"create":"wörter &","collation":{"locale":"sv"},"validator":{"_id":{"$type":"string"}}}"#,
             in: database)
-        try await server.insert([#"{"_id":"ä"}"#, #"{"_id":"ö"}"#], into: "wörter $#", of: database)
+        try await server.insert([#"{"_id":"ä"}"#, #"{"_id":"ö"}"#], into: "wörter &", of: database)
         // Against the validator: it came before, or by a privileged hand.
         try await server.run(
-            #"{"insert":"wörter $#","documents":[{"_id":7}],"bypassDocumentValidation":true}"#, in: database)
+            #"{"insert":"wörter &","documents":[{"_id":7}],"bypassDocumentValidation":true}"#, in: database)
         try await server.insert(
             [#"{"_id":"twice","value":{"$code":"function(x) { return 2 * x }"}}"#], into: "system.js", of: database)
     }

@@ -80,9 +80,15 @@ final class MongoSnapshot: Snapshot {
     private static func interrupted(
         _ session: MongoSession, _ endpoint: MongoEndpoint, isForced: Bool
     ) async throws -> [String] {
-        guard let note = try await Bookkeeping(session: session, target: endpoint.database).latest(),
-            note.state == .replacing
-        else { return [] }
+        let latest: Bookkeeping.Note?
+        do {
+            latest = try await Bookkeeping(session: session, target: endpoint.database).latest()
+        } catch let error as MongoError where error.kind == .permission {
+            return [
+                "whether a restore was cut short here cannot be seen: the user may not read '\(Bookkeeping.database)'"
+            ]
+        }
+        guard let note = latest, note.state == .replacing else { return [] }
         let state = "a restore of \(note.setKey) was cut short here while it replaced what stood there"
         let before =
             note.safetyKey.map { "\($0) holds what was there before" } ?? "nothing holds what was there before"

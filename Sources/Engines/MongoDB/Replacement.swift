@@ -19,7 +19,13 @@ struct Replacement {
     func run() async throws -> [String] {
         let session = try await engine.session("replace")
         try await checkUnmoved(with: session)
-        try await add(.replacing, with: session)
+        do {
+            try await add(.replacing, with: session)
+        } catch {
+            // Its answer may have been lost, and then it is there: nothing has been replaced yet.
+            try await uncancelled { try await addRolledBack() }
+            throw error
+        }
         do {
             let notes = try await fill(
                 with: restore.request.parts, contents: restore.request.contents, names: restore.names,
@@ -76,6 +82,12 @@ struct Replacement {
             cause: "it was written to after the safety backup: \(sign)",
             hint: "stop the applications that write to it (and the TTL monitor: setParameter ttlMonitorEnabled), "
                 + "then run again")
+    }
+
+    /// The databases of a set that goes back to where it is from.
+    private static func ownNames(of contents: Contents) -> [String: String] {
+        let names = (contents.schema.map(\.schema) + contents.data.map(\.schema)).filter { !$0.isEmpty }
+        return Dictionary(names.map { ($0, $0) }) { first, _ in first }
     }
 
     // MARK: Filling
@@ -135,9 +147,7 @@ struct Replacement {
         do {
             if let safety = promotion.safety {
                 let contents = Self.withoutOplog(safety.contents)
-                let names = Dictionary(
-                    (contents.schema.map(\.schema) + contents.data.map(\.schema)).map { ($0, $0) }
-                ) { first, _ in first }
+                let names = Self.ownNames(of: contents)
                 // Nothing was written since its picture, so its oplog has nothing to add.
                 _ = try await fill(
                     with: safety.parts, contents: safety.contents, names: names, oplog: OplogSummary(),
