@@ -28,6 +28,14 @@ package struct AESKeyProvider: KeyProvider {
         self.key = key
     }
 
+    /// The same from the content of such a file, or from the 32 bytes of a key themselves, under any name; `nil` where
+    /// it is neither.
+    package init?(name: String, content: SecretBytes) {
+        guard let key = content.count == Self.keyLength ? content : content.withBytes(Self.parse) else { return nil }
+        self.name = name
+        self.key = key
+    }
+
     package var capabilities: KeyCapabilities {
         KeyCapabilities(name: "aes:\(name)", canWrap: true, canUnwrap: true, isSymmetric: true)
     }

@@ -31,8 +31,19 @@ package struct RSAKeyProvider: KeyProvider {
     ///
     /// Throws ``RSAKeyError``, and ``KeyFileError`` where the file cannot be read; neither shows what it holds.
     package init(path: String) throws {
-        name = try KeyFile.name(ofPath: path)
-        let file = try KeyFile.read(path, limit: Self.largestFile)
+        try self.init(
+            name: try KeyFile.name(ofPath: path), content: try KeyFile.read(path, limit: Self.largestFile),
+            object: path)
+    }
+
+    /// The same from the content of such a file, under any name.
+    package init(name: String, content: SecretBytes) throws {
+        try self.init(name: name, content: content, object: name)
+    }
+
+    /// `path` is what errors are about.
+    private init(name: String, content file: SecretBytes, object path: String) throws {
+        self.name = name
         guard let pem = file.withBytes({ PEM($0) }) else { throw RSAKeyError(.notPEM, object: path) }
         guard !pem.isEncrypted else { throw RSAKeyError(.hasPassphrase, object: path) }
         do {
