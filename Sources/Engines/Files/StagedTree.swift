@@ -38,10 +38,19 @@ package final class StagedTree: Sendable {
     package static func promote(
         _ staged: [StagedTree], standing: [FileIdentity?], marker: RestoreMarker
     ) throws(FilesError) -> Promoted {
+        try promote(staged, standing: standing, marker: marker) { _ throws(FilesError) in }
+    }
+
+    /// The same; `before` is called with the number of each tree before it is exchanged, for tests of what then fails.
+    static func promote(
+        _ staged: [StagedTree], standing: [FileIdentity?], marker: RestoreMarker,
+        before: (Int) throws(FilesError) -> Void
+    ) throws(FilesError) -> Promoted {
         for (one, expected) in zip(staged, standing) { try one.prepare(expected, marker) }
         var exchanged: [(StagedTree, FileIdentity?)] = []
-        for (one, expected) in zip(staged, standing) {
+        for (number, (one, expected)) in zip(staged, standing).enumerated() {
             do throws(FilesError) {
+                try before(number)
                 try one.swap(expected)
                 exchanged.append((one, expected))
                 try one.check()
