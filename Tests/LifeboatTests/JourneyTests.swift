@@ -2,97 +2,9 @@ import Core
 import TestSupport
 import Testing
 
-/// What a user does, in the order a user does it, against a real server.
+/// What a user does with one kind of source and with files; what is the same for all kinds is ``SharedJourneyTests``'.
 @Suite(.serialized, .needs(.postgres))
 struct JourneyTests {
-    @Test("Backup, list, verify, damage, refused restore, restore, replay: each does what it says")
-    func wholeWay() async throws {
-        try await Site.with { site in
-            let before = try await site.fingerprint()
-            let key = try await site.backup()
-            #expect(key == "daily/backup-2025-01-15T07-00-00-000Z")
-
-            let verified = try await site.event(["backupKey": .string("latest")])
-            #expect(verified.text("verdict") == "proven" && verified.text("proofDepth") == "integrity")
-            let recomputed = try await site.event([
-                "backupKey": .string("daily/2025-01-15"), "recomputeContents": .bool(true),
-            ])
-            #expect(recomputed.details["contentsCompared"] == .bool(true))
-
-            let list = try await site.event(["action": .string("list")])
-            guard case .array(let sets)? = list.details["sets"], case .object(let set)? = sets.first else {
-                Issue.record("no sets in \(list)")
-                return
-            }
-            #expect(sets.count == 1 && set["verdict"] == .string("proven") && set["key"] == .string(key))
-
-            try await site.server.sql(
-                "DELETE FROM clinic.results; UPDATE clinic.patients SET name = 'wrong'", database: site.database)
-            let damaged = try await site.fingerprint()
-            #expect(damaged != before)
-
-            let unconfirmed = try await site.event(
-                ["action": .string("restore"), "backupKey": .string(key)], expecting: .restoreNotConfirmed)
-            #expect(unconfirmed.error("object").contains("CONFIRM_RESTORE"))
-            #expect(try await site.fingerprint() == damaged)
-
-            let restore = site.confirmedRestore(key, ["timestamp": .string("2025-01-16T01:00:00Z")])
-            let restored = try await site.event(restore)
-            #expect(restored.text("verdict") == "proven" && restored.text("proofDepth") == "restore")
-            #expect(try await site.fingerprint() == before)
-            let safety = try #require(restored.text("safetyBackupKey"))
-            #expect(safety.hasPrefix("safety/safety-backup-"))
-
-            let replay = try await site.event(restore)
-            #expect(replay.result["replayed"] == .bool(true))
-            #expect(replay.text("safetyBackupKey") == nil)
-
-            // The way back: what was there before the restore stands in the safety backup.
-            try await site.event(
-                site.confirmedRestore(
-                    safety, ["targetDatabase": .string(site.database + "_was"), "createDatabase": .bool(true)]))
-            #expect(try await site.fingerprint(site.database + "_was") == damaged)
-        }
-    }
-
-    @Test("A backup that is run again under the same time or run id finds its set and makes no other")
-    func replayedBackup() async throws {
-        try await Site.with { site in
-            _ = try await site.backup()
-            let again = try await site.event([
-                "backupType": .string("daily"), "timestamp": .string("2025-01-15T07:00:00Z"),
-            ])
-            #expect(again.result["replayed"] == .bool(true))
-            let run = ["LIFEBOAT_RUN_ID": "0b6c9b0e-uid"]
-            let first = try await site.event(["backupType": .string("hourly")], environment: run)
-            let second = try await site.event(["backupType": .string("hourly")], environment: run)
-            #expect(second.result["replayed"] == .bool(true))
-            #expect(first.text("backupKey") == second.text("backupKey"))
-            #expect(try await site.manifests().count == 2)
-        }
-    }
-
-    @Test("A dry run of each action changes neither store nor server")
-    func dryRuns() async throws {
-        try await Site.with { site in
-            let key = try await site.backup()
-            // Other tests make databases on the same server meanwhile; these are this site's.
-            let databases = "SELECT oid, datname FROM pg_database WHERE datname LIKE '\(site.database)%' ORDER BY 1"
-            let (store, before) = (try await site.listing(), try await site.server.sql(databases))
-            for event in [
-                ["backupType": .string("daily")], ["backupKey": .string(key)], site.confirmedRestore(key),
-            ] {
-                let ended = try await site.event(event.merging(["dryRun": .bool(true)]) { $1 })
-                #expect(ended.result["dryRun"] == .bool(true))
-                #expect(ended.text("verdict") != "proven")
-            }
-            let restore = try await site.event(site.confirmedRestore(key), environment: ["DRY_RUN": "1"])
-            #expect(restore.details["neededBytes"] != nil && restore.details["estimatedSeconds"] != nil)
-            #expect(try await site.listing() == store)
-            #expect(try await site.server.sql(databases) == before)
-        }
-    }
-
     @Test("A pod that holds only a public key backs up, and its verify never passes")
     func publicKeyOnly() async throws {
         try await Site.with { site in
