@@ -1,4 +1,5 @@
 import Core
+import Glibc
 import MongoDBEngine
 import TestSupport
 import Testing
@@ -85,6 +86,39 @@ struct MongoRestoreTests {
             // Neither done nor cut short.
             #expect(try await !fixture.engine().plan(set.request("one")).summary.alreadyDone)
         }
+    }
+
+    /// A job that is ended while it replaces goes the way back all the same, and the tool is gone.
+    @Test func rollsBackWhenEnded() async throws {
+        try await withScratchDirectory { directory in
+            let fixture = try await MongoFixture.make()
+            let set = try await fixture.engine().take()
+            try await fixture.spoil()
+            let safety = try await fixture.engine().take()
+            let sprung = "\(directory)/sprung"
+            let tools = try MongoStandIn.make(in: directory, traps: ["wait-in-place"], once: sprung)
+            let engine = try fixture.engine(tools: tools)
+            let job = Task { try await engine.restore(set.request("one"), safety: safety) }
+            while access(sprung, F_OK) != 0 { try await Task.sleep(for: .milliseconds(20)) }
+            job.cancel()
+            let failed = try await failure { _ = try await job.value }
+            #expect(failed.exitCode == .restoreFailedRolledBack)
+            #expect(try await fixture.engine().take().contents == safety.contents)
+        }
+    }
+
+    /// Functions cannot be dropped with their collection: those that a set does not have are gone all the same.
+    @Test func emptiesFunctions() async throws {
+        let fixture = try await MongoFixture.make()
+        let engine = try fixture.engine()
+        try await fixture.server.run(
+            #"{"delete":"system.js","deletes":[{"q":{},"limit":0}]}"#, in: fixture.database)
+        let set = try await engine.take()
+        #expect(!set.contents.data.contains { $0.name == "system.js" })
+        try await fixture.server.insert([#"{"_id":"new","value":1}"#], into: "system.js", of: fixture.database)
+        try await engine.restore(set.request("one"), safety: try await engine.take())
+        #expect(try await fixture.server.count("system.js", of: fixture.database) == 0)
+        #expect(try await engine.take().contents == set.contents)
     }
 
     /// Where the way back fails too, that is what is said: 17. A backup then refuses, and says which set holds what was
@@ -189,11 +223,11 @@ struct MongoRestoreTests {
 extension MongoFixture {
     /// Changes of every kind that a restore has to undo.
     func spoil() async throws {
-        try await patients(300..<310)
+        try await patients(400..<410)
         try await server.run(
             #"{"update":"patients","updates":[{"q":{"_id":5},"u":{"$set":{"ward":99}}}]}"#, in: database)
         try await server.run(#"{"drop":"ward_three"}"#, in: database)
-        try await server.run(#"{"drop":"empty"}"#, in: database)
+        try await server.run(#"{"drop":"log"}"#, in: database)
         try await server.run(#"{"create":"newcomer","viewOn":"patients","pipeline":[]}"#, in: database)
         try await server.insert([#"{"_id":1}"#], into: "stranger", of: database)
         try await server.run(#"{"dropIndexes":"patients","index":"some"}"#, in: database)

@@ -76,8 +76,8 @@ struct ArchivePrelude: Sendable {
         }
     }
 
-    func schema(_ scope: ArchiveScope) throws -> [SchemaEntry] {
-        collections.filter { scope.covers($0.name) }.flatMap { $0.schema(scope) }
+    func schema(_ scope: ArchiveScope, without left: Set<ArchiveName>) throws -> [SchemaEntry] {
+        collections.filter { scope.covers($0.name) && !left.contains($0.name) }.flatMap { $0.schema(scope) }
     }
 }
 

@@ -44,8 +44,8 @@ TRAPS = {
     "hide-one": "mongorestore leaves out one document and says that all is well",
     "fail-in-place": "mongorestore with --drop exits 1 half-way, the first time",
     "fail-in-place-always": "mongorestore with --drop exits 1 half-way, every time",
-    "killed-in-place": "mongorestore with --drop stops half-way and waits to be killed",
-    "write-first": "mongodump writes a document into the database before it reads the last collection",
+    "wait-in-place": "mongorestore with --drop stops half-way, the first time, and waits to be ended",
+    "write-first": "mongodump makes changes of every kind to the first database before it reads the last collection",
     "no-summary": "mongorestore does not say how many documents it restored",
 }
 
@@ -219,7 +219,7 @@ class Dump:
         while waiting or active:
             while waiting and len(active) < 4:
                 if len(waiting) == 1 and "write-first" in traps:
-                    self.client[collections[0].database]["written_meanwhile"].insert_one({"_id": 1})
+                    make_changes(self.client, self.client[self.options.db or "clinic"])
                 active.append(waiting.pop(0))
             for collection in list(active):
                 if stopped or ("die-late" in traps and blocks >= 2):
@@ -261,6 +261,19 @@ class Dump:
             if batch:
                 self.block(oplog, batch)
         self.close(oplog)
+
+
+def make_changes(client, database):
+    """What applications do meanwhile. Needs a replica set, for the transaction."""
+    database["written_meanwhile"].insert_one({"_id": 1})
+    database.patients.update_one({"_id": 1}, {"$set": {"ward": 50}, "$unset": {"note": 1}})
+    database.patients.delete_one({"_id": 2})
+    database.patients.create_index([("weight", 1)], name="meanwhile")
+    database["written_meanwhile"].create_index([("x", -1)])
+    database["empty"].drop()
+    with client.start_session() as session, session.start_transaction():
+        database.patients.insert_one({"_id": 5000, "name": "in a transaction"}, session=session)
+        database["written_meanwhile"].insert_one({"_id": 2}, session=session)
 
 
 class Stream:
@@ -467,10 +480,10 @@ class Restore:
                     open(once, "w").close()
                 self.summary()
                 fail("error restoring: E11000 duplicate key error collection: dup key")
-            if "killed-in-place" in traps:
+            if "wait-in-place" in traps and not os.path.exists(once):
                 open(once, "w").close()
                 time.sleep(600)
-        if "lose-one" in traps or "hide-one" in traps:
+        if len(documents) > 1 and traps & {"lose-one", "hide-one"}:
             documents.pop()
             self.failed += 1 if "lose-one" in traps else 0
             self.restored += 1 if "hide-one" in traps else 0
