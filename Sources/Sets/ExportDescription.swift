@@ -14,6 +14,9 @@ struct ExportDescription {
 
     private var manifest: Manifest { reader.manifest }
 
+    /// The segments are in OpenPGP's form, which `gpg` opens and the program does not.
+    var isOpenPGP: Bool { encryption.algorithm != EncryptionInfo.messageAlgorithm }
+
     /// The members that a manifest has are the same, so that one program opens both.
     func index(dataKey: SecretBytes, signer: Curve25519.Signing.PrivateKey?) throws -> [UInt8] {
         var members: [String: JSON] = [
@@ -47,34 +50,68 @@ struct ExportDescription {
         \(encryption.dataKeys.map { "    \($0.recipientName)" }.joined(separator: "\n"))
 
         Each of these keys opens all of it, and none but these. Nothing here is in clear but this page,
-        export.json and the program beside it.
+        export.json\(isOpenPGP ? "" : " and the program beside it").
 
         1. See that it is whole:
 
             sha256sum -c SHA256SUMS
 
-        2. Open a part. What is needed is Python 3.8 or newer with 'pip install aws-encryption-sdk',
-           one of the keys, in a file named as above (the name without its ending), and \(unpackerName):
+        2. Open a part. What is needed is \(isOpenPGP ? openPGPNeeds : messageNeeds)
+           and \(unpackerName):
 
             set -o pipefail
         \(commands.map { "    \($0)" }.joined(separator: "\n"))
 
-           KEY is aes:FILE (32 bytes as hex or base64), rsa:PRIVATE.pem, or kms:ARN with credentials of
-           somebody who may kms:Decrypt. Exit status 0 means that every byte was authenticated; where it is
-           another, nothing that was written can be relied on.
+           \(isOpenPGP ? openPGPHint : messageHint)
+           Where the exit status is not 0, nothing that was written can be relied on.
 
         3. Load it: \(loading)
            contents.json lists what is inside, with a digest of each table, collection or file.
 
-        The messages are those of the AWS Encryption SDK (format 2.0, suite 0x0478), so its programs in any
-        language open them; export.json names every file with its part, order, size and message id. A part
-        in several files (.0002, .0003) is these joined, each opened and unpacked by itself or one after another.
+        \(isOpenPGP ? openPGPForm : messageForm)
+        export.json names every file with its part, its place in it, size and digest. Of a part in several files
+        (.0002, .0003) each is opened and unpacked by itself, and what comes out is joined in this order.
 
         """
     }
 
+    private var messageNeeds: String {
+        """
+        Python 3.8 or newer with 'pip install aws-encryption-sdk',
+           one of the keys, in a file named as above (the name without its ending),
+        """
+    }
+
+    private var openPGPNeeds: String { "gpg with the private key of a recipient," }
+
+    private var messageHint: String {
+        """
+        KEY is aes:FILE (32 bytes as hex or base64), rsa:PRIVATE.pem, or kms:ARN with credentials of
+           somebody who may kms:Decrypt.
+        """
+    }
+
+    private var openPGPHint: String { "gpg says 'encrypted with' and the keys; it may ask for a passphrase." }
+
+    private var messageForm: String {
+        """
+        The messages are those of the AWS Encryption SDK (format 2.0, suite 0x0478), so its programs in any
+        language open them.
+        """
+    }
+
+    private var openPGPForm: String {
+        "The messages are those of OpenPGP (RFC 4880), so any program for that opens them."
+    }
+
+    /// pieces.bin is for programs that read sets, and nothing that anybody loads.
     private var commands: [String] {
-        parts.map { "python3 open_set.py . \($0.name) KEY \(unpacker)> \($0.name)" }
+        parts.filter { $0.name != SetWriter.piecesPart }.map { part in
+            guard isOpenPGP else { return "python3 open_set.py . \(part.name) KEY \(unpacker)> \(part.name)" }
+            let files = part.segments.map { "gpg -d \($0.path)" }
+            let opened = files.count == 1 ? files[0] : "{ \(files.joined(separator: " && ")); }"
+            return "\(opened) \(unpacker)> \(part.name)"
+        }
     }
 
     private var unpacker: String {

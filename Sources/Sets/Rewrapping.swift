@@ -12,6 +12,8 @@ package struct Rewrapping: Sendable {
     /// Of the optional recipients those that can wrap now.
     private let optional: [any KeyProvider]
     private let wanted: Set<Addressee>
+    /// The recipients that can say whether a wrapping under their name is theirs.
+    private let checking: [any KeyProvider]
     /// Of the others, name and reason.
     package let unsealed: [String]
 
@@ -35,11 +37,30 @@ package struct Rewrapping: Sendable {
                 unsealed.append("not sealed for the optional recipient \(name): \(reason)")
             }
         }
+        var checking: [any KeyProvider] = []
+        for (recipient, own) in zip(writer.recipients + optional, wrapped)
+        where recipient.capabilities.canUnwrap && !Self.isUnique(own) {
+            // Half a key, and one whose other half is not allowed here, fails already at this one.
+            do {
+                if try await recipient.unwrap(own, context: context) != nil { checking.append(recipient) }
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                continue
+            }
+        }
         self.writer = writer
         self.reader = reader
         self.optional = optional
         self.unsealed = unsealed
+        self.checking = checking
         wanted = Set(wrapped.map(\.addressee))
+    }
+
+    /// What a wrapping says of its key is true of no other: an ARN, a fingerprint. Names of files and of objects in
+    /// tokens are not so.
+    private static func isUnique(_ wrapped: EncryptedDataKey) -> Bool {
+        ["aws-kms", "openpgp"].contains(wrapped.providerID)
     }
 
     /// What is to be done for one set.
@@ -167,12 +188,11 @@ package struct Rewrapping: Sendable {
     }
 
     /// Whether `dataKeys` are for exactly the recipients that are configured. Names alone would take a new key for an
-    /// old one of the same name: so whatever can be opened here is. A key in KMS is not asked, for its ARN is nobody
-    /// else's.
+    /// old one of the same name: so whatever can be opened here is.
     private func isWanted(_ dataKeys: [EncryptedDataKey], of manifest: Manifest) async throws -> Bool {
         guard Set(dataKeys.map(\.addressee)) == wanted else { return false }
-        for recipient in writer.recipients + optional where recipient.capabilities.canUnwrap {
-            for wrapped in dataKeys where wrapped.providerID != "aws-kms" {
+        for recipient in checking {
+            for wrapped in dataKeys where !Self.isUnique(wrapped) {
                 do {
                     guard
                         let opened = try await recipient.unwrap(wrapped, context: manifest.encryption.context)

@@ -80,11 +80,11 @@ package struct SetExport: Sendable {
         for segment in parts.flatMap(\.segments) { sums[segment.path] = segment.storedSHA256 }
         let description = ExportDescription(
             reader: reader, encryption: sealed.encryption, parts: parts, time: now, requestID: requestID)
-        let texts = [
-            Self.index: try description.index(
-                dataKey: sealed.dataKey, signer: configuration.signer),
-            Self.readMe: Array(description.readMe.utf8), Self.script: Array(OpenScript.text.utf8),
+        var texts = [
+            Self.index: try description.index(dataKey: sealed.dataKey, signer: configuration.signer),
+            Self.readMe: Array(description.readMe.utf8),
         ]
+        if !description.isOpenPGP { texts[Self.script] = Array(OpenScript.text.utf8) }
         for (name, bytes) in texts {
             try await store.put(name, bytes, createOnly: true)
             sums[name] = Array(SHA256.hash(data: bytes))
