@@ -183,7 +183,8 @@ let package = Package(
         tests(
             "PKCS11Tests", ["Core", "PKCS11Keyring", "Envelope", "LocalKeyring", "RSAKeyring", "TestSupport", crypto]),
         tests(
-            "OpenPGPTests", ["Core", "OpenPGPKeyring", "Sets", "Envelope", "Streams", "TestSupport", crypto]),
+            "OpenPGPTests",
+            ["Core", "OpenPGPKeyring", "LocalKeyring", "Sets", "Envelope", "Streams", "TestSupport", crypto]),
         tests(
             "PolicyTests", ["Core", "Sets", "Operations", "LocalKeyring", "Streams", "TestSupport", crypto, log]),
         tests("ReportingTests", ["Core", "MetricsReporter", "ProgressReporter", "TestSupport", log]),

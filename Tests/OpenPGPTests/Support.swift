@@ -50,6 +50,8 @@ struct Bench {
     var sealing: OpenPGPKeyring
     var opening: OpenPGPKeyring
     var compression = Compression.standard
+    /// Otherwise sets are of messages.
+    var isOpenPGP = true
 
     static let key = BackupKey(tier: .daily, timestamp: Timestamp(milliseconds: 1_736_924_400_000))
 
@@ -68,15 +70,19 @@ struct Bench {
         }
     }
 
+    func writer(for recipients: [any KeyProvider]) -> SetWriterConfiguration {
+        SetWriterConfiguration(
+            target: "clinic", engine: "made-up", recipients: recipients, signer: nil, compression: compression,
+            parallelJobs: 2, rateLimit: nil, random: random,
+            clock: BlockingClock(seconds: { 0 }, pause: { _ in }),
+            cipher: isOpenPGP ? OpenPGPCipher(sealing) : nil)
+    }
+
     func makeSet(_ parts: [String: [UInt8]]) async throws -> StoredManifest {
         let attempt = SetLayout.attempt(
             sequence: 1, requestDigest: Catalog.digest(.random("0123")), random: random(8))
         let set = try await SetWriter(
-            key: Self.key, attempt: attempt, in: store,
-            configuration: SetWriterConfiguration(
-                target: "clinic", engine: "made-up", recipients: recipients, signer: nil, compression: compression,
-                parallelJobs: 2, rateLimit: nil, random: random,
-                clock: BlockingClock(seconds: { 0 }, pause: { _ in }), cipher: OpenPGPCipher(sealing)))
+            key: Self.key, attempt: attempt, in: store, configuration: writer(for: recipients))
         do {
             let contents = try await set.write(Picture(parts: parts), meter: ProgressMeter())
             return try await set.commit(
