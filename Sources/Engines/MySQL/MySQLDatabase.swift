@@ -30,6 +30,6 @@ package struct MySQLDatabase: Engine {
     }
 
     package func plan(_ request: RestoreRequest) async throws -> any RestorePlan {
-        throw CancellationError()
+        try await SchemaRestore.plan(self, request)
     }
 }

@@ -41,6 +41,8 @@ struct SQLDumpFacts: Sendable {
     var definers: Set<String> = []
     /// Events that would run.
     var enabledEvents: Set<String> = []
+    /// Events that a server drops by itself once their time has passed, also when they are only then made.
+    var expiringEvents: Set<String> = []
     /// Where the binary log stood at the picture.
     var binlogFile: String?
     var binlogPosition: String?
@@ -272,6 +274,7 @@ struct SQLDumpCatalog {
         item.name = name
         item.eventStatus = statement.tokens[status].range
         item.isEnabledEvent = statement.isWord(status, "ENABLE")
+        if SQLGrammar.expires(statement, until: status) { facts.expiringEvents.insert(name) }
         let isHeld = heldEvents.contains(name) && !item.isEnabledEvent
         if item.isEnabledEvent || isHeld { facts.enabledEvents.insert(name) }
         let edits = isHeld ? [SQLEdit(range: statement.tokens[status].range, replacement: Array("ENABLE".utf8))] : []

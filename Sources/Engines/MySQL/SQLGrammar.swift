@@ -136,6 +136,13 @@ enum SQLGrammar {
         return Array(names.map { statement.bytes[$0.range] }.joined(separator: [UInt8(ascii: ",")]))
     }
 
+    /// Whether an event has an end, and is not preserved beyond it.
+    static func expires(_ statement: SQLStatement, until end: Int) -> Bool {
+        let head = statement.tokens.indices.prefix(end)
+        return head.contains { statement.isWord($0, "NOT") && statement.isWord($0 + 1, "PRESERVE") }
+            && head.contains { statement.isWord($0, "AT") || statement.isWord($0, "ENDS") }
+    }
+
     /// The word that says whether an event runs, which stands before its body.
     static func eventStatus(of statement: SQLStatement, from start: Int) -> Int? {
         let end = statement.index(of: "DO", from: start) ?? statement.count

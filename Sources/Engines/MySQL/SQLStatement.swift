@@ -56,21 +56,27 @@ struct SQLStatement {
         let token = tokens[index]
         switch token.kind {
         case .word: return String(decoding: bytes[token.range], as: UTF8.self)
-        case .name:
-            let inner = bytes[token.range].dropFirst().dropLast()
-            var result: [UInt8] = []
-            var skips = false
-            for byte in inner {
-                if byte == UInt8(ascii: "`"), !skips {
-                    skips = true
-                    continue
-                }
-                skips = false
-                result.append(byte)
-            }
-            return String(decoding: result, as: UTF8.self)
+        case .name: return unquoted(token.range)
+        // Under ANSI_QUOTES names stand in double quotes.
+        case .text where bytes[token.range.lowerBound] == UInt8(ascii: "\""): return unquoted(token.range)
         default: return nil
         }
+    }
+
+    /// Without the quotes around it, and those inside it once.
+    private func unquoted(_ range: Range<Int>) -> String {
+        let quote = bytes[range.lowerBound]
+        var result: [UInt8] = []
+        var skips = false
+        for byte in bytes[range].dropFirst().dropLast() {
+            if byte == quote, !skips {
+                skips = true
+                continue
+            }
+            skips = false
+            result.append(byte)
+        }
+        return String(decoding: result, as: UTF8.self)
     }
 
     func text(_ index: Int) -> String {
