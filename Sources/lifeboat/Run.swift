@@ -146,10 +146,10 @@ struct Run: Sendable {
                 case .list(let job): return try await List(job, at: workplace).run()
                 case .prune(let job): return try await Prune(job, at: workplace).run()
                 case .hold(let job): return try await Hold(job, at: workplace).run()
-                case .rewrap, .export:
-                    throw JobFailure(
-                        .configuration, job.action, cause: "this build does not do it yet", hint: "take a later build"
-                    )
+                case .rewrap(let job): return try await Rewrap(job, at: workplace).run()
+                case .export(let job):
+                    let directory = try NewDirectory(path: job.directory, random: systemRandom)
+                    return try await Export(job, into: directory, at: workplace).run()
                 }
             }
         } catch {
