@@ -6,6 +6,8 @@ import Glibc
 /// documents.
 final class MongoClient: @unchecked Sendable {
     private static let library: Void = {
+        // Its counters would lie in shared memory as a file that stays when the process is killed. Nobody reads them.
+        setenv("MONGOC_DISABLE_SHM", "1", 1)
         mongoc_init()
         mongoc_log_set_handler(nil, nil)
     }()
