@@ -53,7 +53,7 @@ struct HostileArchiveTests {
         try await withScratchDirectory { scratch in
             mkdir("\(scratch)/out", 0o755)
             try writeFile("\(scratch)/outside", "as it was")
-            let empty = try await self.set(archive, rows: rows)
+            let empty = try await set(archive, rows: rows, from: scratch)
             let failure = try await failure(.restoreFailedOriginalIntact) {
                 do {
                     try await engine(["/t"], under: "\(scratch)/out").restore(empty.request("r"))
@@ -69,12 +69,14 @@ struct HostileArchiveTests {
         }
     }
 
-    private func set(_ archive: [UInt8], rows: Int64) async throws -> TakenSet {
+    private func set(_ archive: [UInt8], rows: Int64, from scratch: String) async throws -> TakenSet {
+        try writeFile("\(scratch)/honest", "x")
+        var set = try await engine("\(scratch)/honest").take()
+        unlink("\(scratch)/honest")
+        set.parts = ["files.tar": archive, "listing.jsonl": []]
         let entry = DataEntry(kind: .tree, schema: "", name: "/t", columns: [], rows: rows, sum: RowSum())
-        return TakenSet(
-            parts: ["files.tar": archive, "listing.jsonl": []], order: [],
-            contents: Contents(data: [entry], schema: []),
-            facts: SnapshotFacts(time: testTime, sourceSize: 1, details: [:], exceptions: []), engine: "files")
+        set.contents = Contents(data: [entry], schema: [])
+        return set
     }
 
     @Test func whatWouldEscapeIsRefusedAndLeavesNothing() async throws {
@@ -86,7 +88,7 @@ struct HostileArchiveTests {
             ("the way up", archive(member("t/../../outside", bytes: "new")), "no plain path"),
             ("the way up in a record", archive(extended(["path=t/../outside"]) + member("x")), "no plain path"),
             ("an empty piece", archive(member("t//f")), "no plain path"),
-            ("a name in two pieces", archive(member("outside", prefix: "t")), "not below its tree"),
+            ("a name in two pieces", archive(member("outside", prefix: "t")), "two pieces"),
             (
                 "through a symbolic link", archive(member("t/l", type: "2", link: ".."), member("t/l/outside")),
                 "stands before its directory"
@@ -100,15 +102,15 @@ struct HostileArchiveTests {
             (
                 "a hard link through a symbolic link",
                 archive(member("t/l", type: "2", link: "../.."), member("t/h", type: "1", link: "t/l/outside")),
-                "symbolic link"
+                "Not a directory"
             ),
             (
                 "a hard link to a symbolic link",
                 archive(
                     member("t/l", type: "2", link: "../../outside"), member("t/h", type: "1", link: "t/l")),
-                "Invalid argument"
+                "no file before it"
             ),
-            ("a hard link to nothing", archive(member("t/h", type: "1", link: "t/none")), "No such file"),
+            ("a hard link to nothing", archive(member("t/h", type: "1", link: "t/none")), "no file before it"),
             ("a device", archive(member("t/d", type: "3")), "device"),
             ("a block device", archive(member("t/d", type: "4")), "device"),
             ("an old long name", archive(member("././@LongLink", type: "L", bytes: "t/x")), "type"),

@@ -7,14 +7,17 @@ import Testing
 
 @testable import FilesEngine
 
+/// Different for each call of a test run.
+private let counter = Guarded(UInt32(0))
+
 extension FilesSource {
     func engine(clock: ManualClock = ManualClock()) -> FileTrees {
-        let random = Guarded(UInt8(0))
-        return FileTrees(self, clock: clock) { count in
-            random.withLock { next in
-                next &+= 1
-                return [UInt8](repeating: next, count: count)
+        FileTrees(self, clock: clock) { count in
+            let number = counter.withLock { next in
+                next += 1
+                return next
             }
+            return (0..<count).map { UInt8(truncatingIfNeeded: number >> (8 * UInt32($0))) }
         }
     }
 }
@@ -112,7 +115,7 @@ extension RealPart {
 /// Gives `body` a file system of its own at `path`.
 func withMount<Result>(_ path: String, _ body: () async throws -> Result) async throws -> Result {
     guard mount("none", path, "tmpfs", 0, nil) == 0 else { throw TestFailure("cannot mount: error \(errno)") }
-    defer { umount2(path, Int32(MNT_DETACH.rawValue)) }
+    defer { umount2(path, Int32(MNT_DETACH)) }
     return try await body()
 }
 

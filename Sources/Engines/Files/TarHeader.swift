@@ -219,7 +219,10 @@ enum TarTime {
 
     static func time(_ text: String) -> FileTime? {
         let isNegative = text.hasPrefix("-")
-        let pieces = text.drop { $0 == "-" }.split(separator: ".", omittingEmptySubsequences: false)
+        guard text.utf8.dropFirst(isNegative ? 1 : 0).first.map({ (0x30...0x39).contains($0) }) == true else {
+            return nil
+        }
+        let pieces = text.dropFirst(isNegative ? 1 : 0).split(separator: ".", omittingEmptySubsequences: false)
         guard (1...2).contains(pieces.count), let seconds = Int64(pieces[0]), seconds >= 0 else { return nil }
         var nanoseconds: Int32 = 0
         if pieces.count == 2 {

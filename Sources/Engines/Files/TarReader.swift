@@ -234,7 +234,7 @@ struct PieceMapReader {
             guard let number = Int64(String(decoding: digits, as: UTF8.self)) else { throw Self.damaged }
             digits.removeAll(keepingCapacity: true)
             numbers.append(number)
-            guard numbers[0] <= Int64(TarFormat.mostPieces) + 1 else { throw Self.damaged }
+            guard numbers[0] <= Int64(TarFormat.mostPieces) + 2 else { throw Self.damaged }
             if numbers.count == 1 + 2 * Int(numbers[0]) {
                 return stride(from: 1, to: numbers.count, by: 2).map {
                     FilePiece(offset: numbers[$0], count: numbers[$0 + 1])
@@ -244,9 +244,13 @@ struct PieceMapReader {
         return nil
     }
 
-    static func map(_ pieces: [FilePiece]) -> [UInt8] {
-        var text = "\(pieces.count)\n"
-        for piece in pieces { text += "\(piece.offset)\n\(piece.count)\n" }
+    /// The map of `pieces` in a file of `size` bytes. Where it ends with a hole an empty piece stands at its end, without
+    /// which other readers would make it too short.
+    static func map(_ pieces: [FilePiece], size: Int64) -> [UInt8] {
+        let end = pieces.last.map { $0.offset + $0.count } ?? 0
+        let all = pieces + (end < size || pieces.isEmpty ? [FilePiece(offset: size, count: 0)] : [])
+        var text = "\(all.count)\n"
+        for piece in all { text += "\(piece.offset)\n\(piece.count)\n" }
         let bytes = Array(text.utf8)
         return bytes + [UInt8](repeating: 0, count: TarFormat.padding(after: Int64(bytes.count)))
     }

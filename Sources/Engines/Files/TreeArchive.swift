@@ -154,7 +154,7 @@ final class TreeArchive: ByteSource, @unchecked Sendable {
         entry.size = Int64(status.st_size)
         let pieces = try file.pieces(status)
         let isWhole = pieces == [FilePiece(offset: 0, count: entry.size)]
-        let map = isWhole ? nil : PieceMapReader.map(pieces)
+        let map = isWhole ? nil : PieceMapReader.map(pieces, size: entry.size)
         let stored = pieces.reduce(0) { $0 + $1.count }
         put(try headers.header(entry, map: map, stored: stored))
         pending += map ?? []

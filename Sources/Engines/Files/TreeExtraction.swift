@@ -84,6 +84,7 @@ struct TreeExtraction: TarVisitor {
         let (name, parent) = try enter(path)
         count += 1
         guard let root = levels.first?.directory else { throw damaged("\(shown(path)) stands before its tree") }
+        var isFile = false
         try Self.failing(tree, path) { () throws(CallFailure) in
             var directory = root
             let pieces = first.split(separator: UInt8(ascii: "/"))
@@ -91,9 +92,10 @@ struct TreeExtraction: TarVisitor {
                 directory = try OpenFile(terminated(piece), in: directory, O_RDONLY | O_DIRECTORY)
             }
             let target = terminated(pieces.last ?? [])
-            guard try status(target, in: directory)?.type == S_IFREG else { throw CallFailure(code: EINVAL) }
-            try system { linkat(directory.number, target, parent.number, name, 0) }
+            isFile = try status(target, in: directory)?.type == S_IFREG
+            if isFile { try system { linkat(directory.number, target, parent.number, name, 0) } }
         }
+        guard isFile else { throw damaged("\(shown(path)) is a name of what is no file before it") }
     }
 
     mutating func finish() throws { try leave(to: []) }
