@@ -71,8 +71,8 @@ package final class MariaDBServer: Sendable {
         if options.hasBinaryLog { arguments += ["--log-bin=\(directory)/data/binlog", "--server-id=1"] }
         arguments +=
             options.listensOnLoopback ? ["--bind-address=127.0.0.1", "--port=\(port)"] : ["--skip-networking"]
-        let guardian = try await ServerGuardian.start(
-            guardianScript, [directory, options.password ?? ""] + arguments)
+        let secret = (options.password ?? "").replacing("\\", with: "\\\\").replacing("'", with: "\\'")
+        let guardian = try await ServerGuardian.start(guardianScript, [directory, secret] + arguments)
         return MariaDBServer(directory: directory, port: port, password: options.password, guardian: guardian)
     }
 
@@ -154,8 +154,9 @@ package final class MariaDBServer: Sendable {
             sleep 0.05
         done
         if [ -n "$secret" ]; then
-            printf "ALTER USER root@localhost IDENTIFIED BY '%s';" "$secret" |
-                mariadb --no-defaults --socket="$directory/mysqld.sock" --user=root
+            # Whoever comes over the loopback is the same user, by its name or by its address.
+            printf "ALTER USER root@localhost IDENTIFIED BY '%s', root@127.0.0.1 IDENTIFIED BY '%s';" \
+                "$secret" "$secret" | mariadb --no-defaults --socket="$directory/mysqld.sock" --user=root || exit 1
         fi
         echo ready
         cat >/dev/null

@@ -23,7 +23,7 @@ extension MySQLError {
             tls.mode == .verified
                 ? "TLS could not be agreed on, or the server's certificate is not trusted or is for another name"
                 : "TLS could not be agreed on: the server may not offer it",
-            "check MYSQL_TLS, MYSQL_TLS_CA and the server's certificate"
+            "check MYSQL_SSL_MODE, MYSQL_SSL_CA and the server's certificate"
         )
     }
 
@@ -65,7 +65,7 @@ extension MySQLError {
         case 3159, 4151:
             (
                 .encryption, "the server takes connections only with TLS",
-                "set MYSQL_TLS to verified, and MYSQL_TLS_CA to the authority's file"
+                "set MYSQL_SSL_MODE to verified, and MYSQL_SSL_CA to the authority's file"
             )
         case 2005:
             (.unreachable, "the host's name is not known", "check MYSQL_HOST and the name service")

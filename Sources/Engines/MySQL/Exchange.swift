@@ -24,15 +24,24 @@ struct Exchange {
         let books = RestoreBooks(session: session, database: name)
         // Up to here, and until the entry says so, nothing of the original is touched.
         let (entry, old, new) = try await failedSchemaRestore {
-            try await ExchangeLock.take(for: name, with: session, object: restore.label)
-            return try await prepare(session, books)
+            try await prepare(session, books)
         }
+        let time: Timestamp
+        let notes: [String]
         do {
-            try await change(entry, old, new, session, books)
+            notes = try await change(entry, old, new, session, books)
+            let now = try await session.row(
+                "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)", to: Self.purpose)
+            time = Timestamp(milliseconds: now.integer(0))
+            var verified = entry
+            verified.state = .verified
+            try await books.write(verified)
         } catch {
-            throw try await undone(entry, after: error)
+            throw await undone(entry, after: error)
         }
-        return try await finish(entry, session, books)
+        // From here on nothing goes back: a run that is killed now is finished by the next.
+        try await finish(entry, session, books)
+        return Promotion(time: time, replacedName: restore.exists ? entry.replaced : nil, notes: notes)
     }
 
     // MARK: Before the first change
@@ -93,7 +102,7 @@ struct Exchange {
     private func change(
         _ entry: RestoreBooks.Entry, _ old: SchemaInventory, _ new: SchemaInventory, _ session: ServerSession,
         _ books: RestoreBooks
-    ) async throws {
+    ) async throws -> [String] {
         func run(_ statement: String) async throws {
             try await session.rows(statement, to: Self.purpose)
             request.meter.beat()
@@ -121,7 +130,9 @@ struct Exchange {
         // The client makes routines under other settings of the database where a dump says so, and puts them back to
         // the name's, which is this one's now.
         try await run(restore.properties.statement(for: name))
+        let notes = try await staging.grantLater(with: session)
         try await compareRestored()
+        return notes
     }
 
     /// One statement for all: either every table is moved or none. `nil` where there is none.
@@ -186,35 +197,24 @@ struct Exchange {
 
     private func finish(
         _ entry: RestoreBooks.Entry, _ session: ServerSession, _ books: RestoreBooks
-    ) async throws -> Promotion {
+    ) async throws {
         do {
-            let time = try await session.row(
-                "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)", to: Self.purpose)
-            var entry = entry
-            entry.state = .verified
-            try await books.write(entry)
-            // From here on nothing goes back: a run that is killed now is finished by the next.
-            return try await uncancelled { [restore, name, staging, entry] in
+            try await uncancelled { [restore, name, staging] in
                 try await session.rows(ExchangeSign.drop(in: name), to: Self.purpose)
                 try await books.close(entry)
                 try await restore.drop(staging.name, with: session)
-                let hasReplaced = restore.exists
-                if !hasReplaced { try await restore.drop(entry.replaced, with: session) }
-                return Promotion(
-                    time: Timestamp(milliseconds: time.integer(0)),
-                    replacedName: hasReplaced ? entry.replaced : nil, notes: [])
+                if !restore.exists { try await restore.drop(entry.replaced, with: session) }
             }
         } catch {
-            // Only the server knows how far it came; the next run looks.
             throw MySQLError(
                 .exchange, exitCode: .rollbackFailed, Self.purpose, object: restore.label,
-                cause: "the server was lost in the last step",
-                hint: "run the restore again: it finds out and finishes")
+                cause: "the server was lost in the last step, with the restored tables in place and compared",
+                hint: "run the restore again: it finishes what is left")
         }
     }
 
     /// Brings the original back and says how it ended. Done also where the task has been cancelled.
-    private func undone(_ entry: RestoreBooks.Entry, after error: any Error) async throws -> any Error {
+    private func undone(_ entry: RestoreBooks.Entry, after error: any Error) async -> any Error {
         let undo = ExchangeUndo(restore: restore, entry: entry, meter: request.meter)
         do {
             try await uncancelled { [restore, options] in
@@ -247,5 +247,13 @@ extension Contents {
     }
 
     /// One number for the schema, by which the way back is checked.
-    var schemaDigest: String { Contents(data: [], schema: withoutSign.schema).digest }
+    var schemaDigest: String {
+        // What a server may print differently, and what drifts, has no part in it.
+        let binding = withoutSign.schema.map { entry in
+            var entry = entry
+            entry.printed = entry.binding
+            return entry
+        }
+        return RowHash.sum(of: Contents(data: [], schema: binding).json.canonicalBytes).hex
+    }
 }

@@ -2,20 +2,19 @@ import Core
 
 /// One restore of a database at a time, whoever began it: a lock of the server's that ends with its session.
 enum ExchangeLock {
-    static func take(for database: String, with session: ServerSession, object: String) async throws {
+    /// Waits `seconds` for another's end.
+    static func take(
+        for database: String, with session: ServerSession, waiting seconds: Int, object: String
+    ) async throws {
         let row = try await session.row(
-            "SELECT GET_LOCK(\(quotedText(SchemaNaming.lock(of: database))), 10)", to: "take the lock of restores")
+            "SELECT GET_LOCK(\(quotedText(SchemaNaming.lock(of: database))), \(seconds))",
+            to: "take the lock of restores")
         guard row.bool(0) else {
             throw MySQLError(
                 .exchange, exitCode: .locked, "restore", object: object,
                 cause: "another restore of this database is at work",
                 hint: "wait for its end; SHOW PROCESSLIST shows its session")
         }
-    }
-
-    static func release(for database: String, with session: ServerSession) async throws {
-        try await session.rows(
-            "SELECT RELEASE_LOCK(\(quotedText(SchemaNaming.lock(of: database))))", to: "give the lock back")
     }
 }
 

@@ -62,6 +62,8 @@ struct SQLDumpCatalog {
     private(set) var facts = SQLDumpFacts()
     private var tables: [String: Table] = [:]
     private var sequences: [String: RowSum] = [:]
+    /// Tables that have a trigger.
+    private var triggered: Set<String> = []
     private var views: [String: View] = [:]
     private var code: [SchemaEntry] = []
     private var settings = SQLSessionSettings()
@@ -108,6 +110,8 @@ struct SQLDumpCatalog {
     /// The rows of one INSERT.
     mutating func add(_ rows: InsertedRows, to target: SQLInsertTarget) throws(SQLRefusal) {
         guard var table = tables[target.name] else { throw SQLRefusal("rows come before their table") }
+        // A trigger would run with its definer's rights for each row; dumps make them after the rows.
+        guard !triggered.contains(target.name) else { throw SQLRefusal("rows come after a trigger on their table") }
         guard table.insertColumns == nil || table.insertColumns == target.columns else {
             throw SQLRefusal("rows of one table have different columns")
         }
@@ -236,6 +240,7 @@ struct SQLDumpCatalog {
         index = on + 1
         let table = try qualified(statement, &index, &item)
         guard tables[table] != nil || tables.isEmpty else { throw SQLRefusal("a trigger comes before its table") }
+        triggered.insert(table)
         item.name = name
         addCode("TRIGGER", item, owner: definer(of: statement), sum(of: item))
     }
@@ -261,6 +266,10 @@ struct SQLDumpCatalog {
             throw SQLRefusal("a routine has no name")
         }
         guard !statement.isSymbol(index + 1, ".") else { throw SQLRefusal("a routine is made in another database") }
+        // Without parameters it would be a function out of a library of the server's.
+        guard type.hasPrefix("PACKAGE") || statement.isSymbol(index + 1, "(") else {
+            throw SQLRefusal("a routine has no parameters")
+        }
         item.name = name
         addCode(type, item, owner: definer(of: statement), sum(of: item))
     }

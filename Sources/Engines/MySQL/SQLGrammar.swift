@@ -56,10 +56,7 @@ enum SQLGrammar {
     private static func created(_ statement: SQLStatement) throws(SQLRefusal) -> SQLUse? {
         if statement.isWord(1, "TABLE") {
             guard statement.name(2) != nil, statement.isSymbol(3, "(") else { return nil }
-            // `CREATE TABLE … SELECT` would run a query while it is loaded.
-            guard !statement.contains("SELECT"), !statement.contains("LIKE") || statement.isSymbol(3, "(") else {
-                return nil
-            }
+            guard !copiesRows(statement) else { return nil }
             return statement.isConditional ? .placeholder : .table
         }
         if statement.isWord(1, "SEQUENCE") {
@@ -74,6 +71,17 @@ enum SQLGrammar {
         let head = afterDefiner(statement)
         if statement.isWord(head, "TRIGGER") { return .trigger }
         return statement.isWord(head, "EVENT") ? .event : nil
+    }
+
+    /// Whether a table is made of what a query gives, or after another's: that would run while it is loaded.
+    private static func copiesRows(_ statement: SQLStatement) -> Bool {
+        statement.contains("SELECT") || statement.isWord(4, "LIKE")
+            || statement.tokens.indices.dropFirst(3).contains { index in
+                statement.tokens[index].depth == 0
+                    && (statement.isWord(index, "TABLE") || statement.isWord(index, "VALUES")
+                        || (statement.isWord(index, "WITH") && !statement.isWord(index + 1, "SYSTEM")
+                            && !statement.isWord(index + 1, "PARSER")))
+            }
     }
 
     /// The kind of a routine and where its name stands.
@@ -202,7 +210,9 @@ struct SQLSessionSettings {
                 value += statement.text(index)
                 index += 1
             }
-            if marks != 1 { values[name] = value.hasPrefix("@") ? nil : value }
+            // What the dump itself began with is no setting of a routine's.
+            let isBase = value.hasPrefix("@") || value == "'NO_AUTO_VALUE_ON_ZERO'"
+            if marks != 1 { values[name] = isBase ? nil : value }
             index += 1
         } while index < statement.count
     }

@@ -180,12 +180,15 @@ struct SchemaPreflight {
     }
 
     private mutating func checkCollations() async throws {
+        // Since 10.10 a collation's name there is without that of its character set.
+        let here = destination.version
+        let hasFullNames = here.isMariaDB && (here.major, here.minor) >= (10, 10)
         let wanted = Set(properties.collations + [properties.collation])
         let known = Set(
             try await session.rows(
                 """
                 SELECT COLLATION_NAME FROM information_schema.COLLATIONS UNION
-                SELECT \(destination.version.isMariaDB ? "FULL_COLLATION_NAME" : "COLLATION_NAME")
+                SELECT \(hasFullNames ? "FULL_COLLATION_NAME" : "COLLATION_NAME")
                 FROM information_schema.COLLATION_CHARACTER_SET_APPLICABILITY
                 """, to: "look at the server's collations"
             ).map { $0.text(0) })

@@ -100,9 +100,11 @@ struct SchemaRestore: RestorePlan {
     func stage() async throws -> any StagedRestore {
         try await failedSchemaRestore {
             let session = try await ServerSession.open(endpoint, database: nil, patience: 600)
-            defer { session.close() }
+            // Held until the restore has ended, in whatever way.
+            try await ExchangeLock.take(
+                for: name, with: session, waiting: engine.options.lockWait, object: label)
             let kept = try await putRight(with: session)
-            let staging = StagingSchema(self, keptNotes: kept)
+            let staging = StagingSchema(self, keptNotes: kept, lock: session)
             do {
                 try await staging.make(with: session)
                 try await staging.load()
@@ -119,7 +121,6 @@ struct SchemaRestore: RestorePlan {
     private func putRight(with session: ServerSession) async throws -> [String] {
         let books = RestoreBooks(session: session, database: name)
         try await books.open()
-        try await ExchangeLock.take(for: name, with: session, object: label)
         var kept: [String] = []
         for entry in try await books.entries() {
             switch entry.state {
@@ -136,7 +137,6 @@ struct SchemaRestore: RestorePlan {
                 if let reason = try await clearReplaced(entry, with: session, books) { kept.append(reason) }
             }
         }
-        try await ExchangeLock.release(for: name, with: session)
         return kept
     }
 
@@ -250,7 +250,4 @@ extension Contents {
         }
         return Contents(data: data, schema: schema + gone)
     }
-
-    /// One number for all of it.
-    var digest: String { RowHash.sum(of: json.canonicalBytes).hex }
 }

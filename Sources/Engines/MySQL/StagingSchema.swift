@@ -7,7 +7,11 @@ final class StagingSchema: StagedRestore {
     private let keptNotes: [String]
     private let madeAccounts = Guarded<[SchemaAccounts.Account]>([])
     private let found = Guarded(SQLDumpFacts())
+    /// Grants on what is only there after the exchange.
+    private let laterGrants = Guarded<[String]>([])
     private let isOver = Guarded(false)
+    // Its end gives the lock of restores back.
+    private let lock: ServerSession
 
     var name: String { restore.staging }
     /// What the set's dump is like, once it has been loaded.
@@ -16,9 +20,10 @@ final class StagingSchema: StagedRestore {
     private var request: RestoreRequest { restore.request }
     private var endpoint: MySQLEndpoint { restore.endpoint }
 
-    init(_ restore: SchemaRestore, keptNotes: [String]) {
+    init(_ restore: SchemaRestore, keptNotes: [String], lock: ServerSession) {
         self.restore = restore
         self.keptNotes = keptNotes
+        self.lock = lock
     }
 
     /// Makes the empty database, after it stands in the books.
@@ -50,8 +55,25 @@ final class StagingSchema: StagedRestore {
             else {
                 continue
             }
-            try await session.rows(statement, to: "grant the set's users what they had")
+            if try await !grant(statement, with: session) { laterGrants.withLock { $0.append(statement) } }
         }
+    }
+
+    /// `false` where what is granted on is not there.
+    private func grant(_ statement: String, with session: ServerSession) async throws -> Bool {
+        do {
+            try await session.rows(statement, to: "grant the set's users what they had")
+            return true
+        } catch let error as MySQLError where [1146, 1147, 1305, 1403].contains(error.number ?? 0) {
+            return false
+        }
+    }
+
+    /// Grants what had to wait for the restored tables and routines. Returns what is to be said about the rest.
+    func grantLater(with session: ServerSession) async throws -> [String] {
+        var left = 0
+        for statement in laterGrants.value where try await !grant(statement, with: session) { left += 1 }
+        return left == 0 ? [] : ["\(left) grants of the set are on what is not here, and were left out"]
     }
 
     private static func grantee(_ statement: String) -> SchemaAccounts.Account? {
@@ -90,6 +112,7 @@ final class StagingSchema: StagedRestore {
         var promotion = try await Exchange(staging: self, request: request).run()
         isOver.withLock { $0 = true }
         promotion.notes = restore.summary.notes + keptNotes + promotion.notes
+        lock.close()
         return promotion
     }
 
@@ -100,15 +123,17 @@ final class StagingSchema: StagedRestore {
             defer { accounts = [] }
             return accounts
         }
+        defer { lock.close() }
         try await uncancelled { [restore, name] in
             let session = try await ServerSession.open(restore.endpoint, database: nil, patience: 600)
             defer { session.close() }
-            try await restore.drop(name, with: session)
             let books = RestoreBooks(session: session, database: restore.name)
-            if try await books.exist() {
-                let own = try await books.entries().first { $0.identity == restore.identity }
-                if own?.state == .staging { try await books.remove(restore.identity) }
-            }
+            let entries = try await books.exist() ? try await books.entries() : []
+            let own = entries.first { $0.identity == restore.identity }
+            // Where an exchange could not be undone, what is in the staging database is needed to put that right.
+            guard own?.state == .staging || own == nil else { return }
+            try await restore.drop(name, with: session)
+            if own != nil { try await books.remove(restore.identity) }
             for account in accounts.reversed() {
                 let kind = account.host == nil ? "ROLE" : "USER"
                 try await session.rows(
