@@ -32,7 +32,9 @@ package struct OpenPGPKeyProvider: KeyProvider {
         let fingerprint = try await encryptionKey(operation).fingerprint
         let file = try dataKey.withBytes { bytes in try MemoryFile(bytes, name: "data-key") }
         let (message, status) = try await call(
-            OpenPGPCipher.sealing + ["--recipient", fingerprint + "!", "--encrypt", "--", file.path], operation)
+            OpenPGPCipher.sealing + [
+                "--recipient", fingerprint + "!", "--output", "-", "--encrypt", "--", file.path,
+            ], operation)
         withExtendedLifetime(file) {}
         guard status.isEncrypted, !message.isEmpty else {
             throw OpenPGPError(
@@ -60,7 +62,10 @@ package struct OpenPGPKeyProvider: KeyProvider {
         withExtendedLifetime((file, passphrase)) {}
         switch ending {
         case .done(var plaintext, let status):
-            guard status.isDecrypted, plaintext.count == Self.dataKeyLength else {
+            // Another private key may have opened what says that it is for this one.
+            guard status.isDecrypted, status.words("DECRYPTION_KEY")?.first == fingerprint[...],
+                plaintext.count == Self.dataKeyLength
+            else {
                 plaintext.withUnsafeMutableBytes { wipe($0) }
                 throw OpenPGPError(.doesNotOpen, operation, key: name)
             }
