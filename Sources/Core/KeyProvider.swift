@@ -34,6 +34,21 @@ extension KeyProvider {
     package func expiry() async throws -> Timestamp? { nil }
 }
 
+/// When one recipient's key ends.
+package struct KeyExpiry: Equatable, Sendable {
+    /// As ``KeyCapabilities`` has it.
+    package var key: String
+    package var expires: Timestamp
+
+    package init(key: String, expires: Timestamp) {
+        self.key = key
+        self.expires = expires
+    }
+
+    /// From so many seconds before its end on a key is warned of: time enough to make another.
+    package static let warning: Double = 30 * 86_400
+}
+
 package struct KeyCapabilities: Sendable {
     /// For people and logs, never secret: `aes:clinic`, `rsa:escrow`.
     package var name: String

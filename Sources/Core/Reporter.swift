@@ -49,11 +49,13 @@ package struct RunOutcome: Sendable {
     package var chainSequence: Int64?
     /// `nil` where the run copied nothing to a second store, nor had to.
     package var copies: CopyCount?
+    /// When the recipients' keys end, of those that do; `nil` where the run did not look.
+    package var keyExpiries: [KeyExpiry]?
 
     package init(
         exitCode: ExitCode, verdict: Verdict? = nil, finished: Timestamp, duration: Double, storedBytes: Int64? = nil,
         sourceBytes: Int64? = nil, snapshotTime: Timestamp? = nil, replayed: Bool = false, dryRun: Bool = false,
-        chainSequence: Int64? = nil, copies: CopyCount? = nil
+        chainSequence: Int64? = nil, copies: CopyCount? = nil, keyExpiries: [KeyExpiry]? = nil
     ) {
         self.exitCode = exitCode
         self.verdict = verdict
@@ -66,6 +68,7 @@ package struct RunOutcome: Sendable {
         self.dryRun = dryRun
         self.chainSequence = chainSequence
         self.copies = copies
+        self.keyExpiries = keyExpiries
     }
 }
 

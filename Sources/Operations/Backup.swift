@@ -27,6 +27,7 @@ package struct Backup: Sendable {
                 return (finished, result(of: finished, replayed: true))
             }
             try await sweep(listing)
+            let expiries = try await workplace.keyExpiries()
             let phases = Phases(workplace.clock)
             let meter = ProgressMeter()
             await workplace.step("backup")
@@ -42,6 +43,7 @@ package struct Backup: Sendable {
             case .set(let stored, let notes):
                 var result = result(of: stored, replayed: false)
                 result.notes += notes
+                result.note(expiries, at: workplace.clock.now())
                 if workplace.engine.capabilities.readsBack { try await readBack(stored, phases, &result) }
                 return (stored, result.with(phases))
             }
@@ -172,6 +174,7 @@ package struct Backup: Sendable {
             "nextInChain": .exact(head.next),
             "source": .object(snapshot.facts.details.mapValues { .string($0) }),
         ]
+        result.note(try await workplace.keyExpiries(), at: workplace.clock.now())
         await lookAtCopies(listing, &result)
         return result
     }

@@ -20,6 +20,8 @@ package struct JobResult: Sendable {
     package var chainSequence: Int64?
     /// What was done for the second store; `nil` where there is none, or nothing to do.
     package var copies: CopyCount?
+    /// When the recipients' keys end, of those that do; `nil` where the job did not look.
+    package var keyExpiries: [KeyExpiry]?
     /// Seconds by step.
     package var phases: [String: Double] = [:]
     /// Sizes, counts and what else is particular to the action.
@@ -63,6 +65,14 @@ package struct JobResult: Sendable {
                 "copiesFailed": copies.map { .integer(Int64($0.failed)) },
                 "copiesMissing": copies?.missing.map { .integer(Int64($0)) },
             ]),
+            "keyExpiries": keyExpiries.flatMap { expiries in
+                expiries.isEmpty
+                    ? nil
+                    : .array(
+                        expiries.map {
+                            .object(["key": .string($0.key), "expires": .string($0.expires.description)])
+                        })
+            },
             // Milliseconds, for JSON here has no fractions.
             "phases": .object(phases.mapValues { .integer(Int64(($0 * 1000).rounded())) }),
             "details": details.isEmpty ? nil : .object(details),
@@ -81,7 +91,7 @@ package struct JobResult: Sendable {
             exitCode: exitCode, verdict: verdict, finished: finished, duration: finished.seconds(since: started),
             storedBytes: storedBytes, sourceBytes: sourceBytes, snapshotTime: snapshotTime, replayed: replayed,
             dryRun: dryRun,
-            chainSequence: chainSequence, copies: copies)
+            chainSequence: chainSequence, copies: copies, keyExpiries: keyExpiries)
     }
 }
 

@@ -14,14 +14,15 @@ import Testing
 
     private func finished(
         _ action: String, _ exitCode: ExitCode = .done, tier: Tier? = .daily, target: String = "clinic",
-        verdict: Verdict? = nil, replayed: Bool = false, age: Int64 = 10, copies: CopyCount? = nil
+        verdict: Verdict? = nil, replayed: Bool = false, age: Int64 = 10, copies: CopyCount? = nil,
+        keyExpiries: [KeyExpiry]? = nil
     ) -> RunEvent {
         .finished(
             identity(action, tier: tier, target: target),
             RunOutcome(
                 exitCode: exitCode, verdict: verdict, finished: clock.now(), duration: 12.5, storedBytes: 4096,
                 sourceBytes: 10000, snapshotTime: clock.now().adding(seconds: -age), replayed: replayed,
-                chainSequence: 7, copies: copies))
+                chainSequence: 7, copies: copies, keyExpiries: keyExpiries))
     }
 
     private func read(_ directory: String, target: String = "clinic") throws -> String {
@@ -182,6 +183,35 @@ import Testing
             #expect(try target("backup_copy_success_total") == "3")
             #expect(try target("backup_copy_failure_total") == "2")
             #expect(try target("backup_copies_missing") == "0")
+        }
+    }
+
+    @Test("when keys end is told by key, stays where a run does not say, and goes with a key that is used no more")
+    func keyExpiries() async throws {
+        try await withScratchDirectory { directory in
+            let metrics = try TextfileMetrics(directory: directory)
+            let expiry = { (key: String, seconds: Int64) in
+                KeyExpiry(key: key, expires: Timestamp(milliseconds: seconds * 1000))
+            }
+            let lines = {
+                try read(directory).split(separator: "\n").filter { $0.hasPrefix("lifeboat_key_expiry") }.map(
+                    String.init)
+            }
+            let start = "lifeboat_key_expiry_timestamp_seconds{target=\"clinic\",key="
+            try await metrics.record(
+                finished(
+                    "backup",
+                    keyExpiries: [expiry("pkcs11:a \"b\\c", 1_800_000_000), expiry("gpg:AB", 1_700_000_000)]))
+            let both = [start + "\"gpg:AB\"} 1700000000", start + "\"pkcs11:a \\\"b\\\\c\"} 1800000000"]
+            #expect(try lines() == both)
+            try await metrics.record(finished("verify", verdict: .proven))
+            try await metrics.record(finished("backup", .keys))
+            #expect(try lines() == both)
+            #expect(try read(directory).contains("# TYPE lifeboat_key_expiry_timestamp_seconds gauge\n"))
+            try await metrics.record(finished("backup", keyExpiries: [expiry("gpg:AB", 1_900_000_000)]))
+            #expect(try lines() == [start + "\"gpg:AB\"} 1900000000"])
+            try await metrics.record(finished("backup", keyExpiries: []))
+            #expect(try lines().isEmpty)
         }
     }
 

@@ -117,6 +117,14 @@ package struct PKCS11KeyProvider: KeyProvider {
         }
     }
 
+    /// The key's CKA_END_DATE: the end of that day.
+    package func expiry() async throws -> Timestamp? {
+        try await perform("look up the key in the token") { session throws(PKCS11Error) in
+            let (key, _) = try sealingKey(session)
+            return endDate(session, key)?.adding(seconds: 86_400)
+        }
+    }
+
     // MARK: Steps
 
     private func error(_ problem: PKCS11Error.Problem, _ operation: String) -> PKCS11Error {

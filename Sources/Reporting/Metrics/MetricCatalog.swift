@@ -16,6 +16,7 @@ enum Metric: String, CaseIterable {
     case copySuccess = "backup_copy_success_total"
     case copyFailure = "backup_copy_failure_total"
     case copiesMissing = "backup_copies_missing"
+    case keyExpiry = "key_expiry_timestamp_seconds"
     case restoreDuration = "restore_duration_seconds"
     case restoreSuccess = "restore_success_total"
     case restoreFailure = "restore_failure_total"
@@ -37,6 +38,7 @@ enum Metric: String, CaseIterable {
         case .copySuccess: "Backups copied to the second store."
         case .copyFailure: "Backups that a run tried to copy to the second store and could not."
         case .copiesMissing: "Backups that are not in the second store yet."
+        case .keyExpiry: "When a recipient's key ends, in Unix time."
         case .restoreDuration: "Wall time of the last successful restore, its safety backup included."
         case .restoreSuccess: "Restores that ended with exit code 0."
         case .restoreFailure: "Restores that ended with another exit code than 0, 19 or 75."
@@ -45,10 +47,10 @@ enum Metric: String, CaseIterable {
     }
 
     var isCounter: Bool { rawValue.hasSuffix("_total") }
-    /// The chain runs over all tiers of a target, and a run copies sets of any of them.
+    /// The chain runs over all tiers of a target, a run copies sets of any of them, and a key seals all.
     var hasTier: Bool {
         switch self {
-        case .chainSequence, .copySuccess, .copyFailure, .copiesMissing: false
+        case .chainSequence, .copySuccess, .copyFailure, .copiesMissing, .keyExpiry: false
         default: true
         }
     }
@@ -61,6 +63,8 @@ struct Series: Hashable {
 
     var metric: Metric
     var tier: String
+    /// The key's name, for ``Metric/keyExpiry`` alone.
+    var key: String?
 }
 
 /// The values of one target, and the text they are kept in: Prometheus' exposition format 0.0.4.
@@ -84,9 +88,9 @@ struct MetricValues: Equatable {
 
     /// How each line of `metric` begins, up to its value.
     static func lineStart(_ series: Series, prefix: String, target: String) -> String {
-        let labels =
-            series.metric.hasTier
-            ? "target=\"\(escaped(target))\",tier=\"\(series.tier)\",type=\"full\"" : "target=\"\(escaped(target))\""
+        var labels = "target=\"\(escaped(target))\""
+        if series.metric.hasTier { labels += ",tier=\"\(series.tier)\",type=\"full\"" }
+        if let key = series.key { labels += ",key=\"\(escaped(key))\"" }
         return "\(prefix)_\(series.metric.rawValue){\(labels)} "
     }
 
@@ -109,8 +113,10 @@ struct MetricValues: Equatable {
         var text = ""
         for metric in Metric.allCases {
             var lines = ""
-            for tier in metric.hasTier ? Self.tiers : [""] {
-                let series = Series(metric: metric, tier: tier)
+            let keys = values.keys.filter { $0.metric == metric && $0.key != nil }
+                .sorted { ($0.key ?? "") < ($1.key ?? "") }
+            let tiers = (metric.hasTier ? Self.tiers : [""]).map { Series(metric: metric, tier: $0) }
+            for series in tiers + keys {
                 guard let value = values[series] else { continue }
                 lines += Self.lineStart(series, prefix: prefix, target: target) + Self.written(value) + "\n"
             }
@@ -140,7 +146,8 @@ struct MetricValues: Equatable {
         for line in bytes[..<end].split(separator: UInt8(ascii: "\n")) {
             guard let text = String(validating: line, as: UTF8.self),
                 let space = text.utf8.lastIndex(of: UInt8(ascii: " ")),
-                let series = starts[String(text[...space])],
+                let series = starts[String(text[...space])]
+                    ?? Self.keySeries(String(text[...space]), prefix: prefix, target: target),
                 let value = Self.value(text[text.utf8.index(after: space)...], of: series.metric)
             else { continue }
             values[series] = value
@@ -148,6 +155,43 @@ struct MetricValues: Equatable {
     }
 
     init() {}
+
+    /// The series of a line about a key, whose name can be any.
+    private static func keySeries(_ start: String, prefix: String, target: String) -> Series? {
+        let opening = "\(prefix)_\(Metric.keyExpiry.rawValue){target=\"\(escaped(target))\",key=\""
+        let closing = "\"} "
+        guard start.hasPrefix(opening), start.hasSuffix(closing), start.count > opening.count + closing.count else {
+            return nil
+        }
+        let key = unescaped(start.dropFirst(opening.count).dropLast(closing.count))
+        let series = Series(metric: .keyExpiry, tier: "", key: key)
+        return lineStart(series, prefix: prefix, target: target) == start ? series : nil
+    }
+
+    private static func unescaped(_ label: Substring) -> String {
+        var text = ""
+        var isEscaped = false
+        for scalar in label.unicodeScalars {
+            if isEscaped {
+                text.unicodeScalars.append(scalar == "n" ? "\n" : scalar)
+                isEscaped = false
+            } else if scalar == "\\" {
+                isEscaped = true
+            } else {
+                text.unicodeScalars.append(scalar)
+            }
+        }
+        return text
+    }
+
+    /// Takes up when keys end, in place of what was known before: a recipient that is none any more warns nobody.
+    mutating func replaceKeyExpiries(_ expiries: [KeyExpiry]) {
+        for series in values.keys where series.metric == .keyExpiry { values[series] = nil }
+        for expiry in expiries {
+            values[Series(metric: .keyExpiry, tier: "", key: expiry.key)] =
+                Double(expiry.expires.milliseconds) / 1000
+        }
+    }
 
     private static func value(_ text: Substring, of metric: Metric) -> Double? {
         let allowed = text.utf8.allSatisfy { byte in

@@ -75,6 +75,7 @@ extension MetricValues {
             }
         }
         if let copies = outcome.copies { count(copies) }
+        if let expiries = outcome.keyExpiries { replaceKeyExpiries(expiries) }
         // Every tier's, for a run of one tier is when the others' files are written too.
         for (series, snapshot) in values where series.metric == .backupLastSnapshot {
             self[.backupAge, series.tier] = max(0, ((ended - snapshot) * 1000).rounded() / 1000)
