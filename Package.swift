@@ -181,7 +181,9 @@ let package = Package(
                 "Streams", "TestSupport", crypto,
             ]),
         tests(
-            "PKCS11Tests", ["Core", "PKCS11Keyring", "Envelope", "LocalKeyring", "RSAKeyring", "TestSupport", crypto]),
+            "PKCS11Tests",
+            ["Core", "PKCS11Keyring", "Envelope", "LocalKeyring", "RSAKeyring", "TestSupport", crypto],
+            exclude: ["Module", "Python"]),
         tests(
             "OpenPGPTests",
             ["Core", "OpenPGPKeyring", "LocalKeyring", "Sets", "Envelope", "Streams", "TestSupport", crypto]),

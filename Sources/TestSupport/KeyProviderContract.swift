@@ -7,8 +7,10 @@ package import Core
 /// - `stranger` wraps under another key with another name.
 /// - `impostor` wraps under another key with the same name.
 /// - `bindsContext`: whether the wrapped key opens only under the context it was wrapped under.
+/// - `isDeterministic`: whether one data key is always wrapped into the same bytes.
 package func keyProviderContract(
-    identity: any KeyProvider, stranger: any KeyProvider, impostor: any KeyProvider, bindsContext: Bool
+    identity: any KeyProvider, stranger: any KeyProvider, impostor: any KeyProvider, bindsContext: Bool,
+    isDeterministic: Bool = false
 ) async throws {
     let dataKey = Samples.dataKey.withUnsafeBytes { SecretBytes($0) }
     try require(!identity.capabilities.name.isEmpty, "has a name")
@@ -21,7 +23,9 @@ package func keyProviderContract(
         try require(wrapped.ciphertext.count <= Int(UInt16.max), "fits a message's header")
         try require(!contains(wrapped, bytes(dataKey)), "does not show the data key in what it wraps")
         let again = try await identity.wrap(dataKey, context: context)
-        try require(again.ciphertext != wrapped.ciphertext, "wraps with fresh randomness each time")
+        try require(
+            (again.ciphertext == wrapped.ciphertext) == isDeterministic,
+            isDeterministic ? "wraps alike each time" : "wraps with fresh randomness each time")
     }
     try await generates(identity, bindsContext: bindsContext)
     try await refusesStrangers(identity, stranger, dataKey)
