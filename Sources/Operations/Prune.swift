@@ -188,6 +188,11 @@ package struct Prune: Sendable {
             "vanished": .array(chain.vanished.map { .string($0.description) }),
             "tombstonesUnauthenticated": .integer(Int64(chain.unauthenticated.count)),
         ]
+        if let dataClass = workplace.writer.retention.dataClass {
+            result.details["dataClass"] = .string(dataClass.rawValue)
+            // For whoever watches the schedule.
+            result.details["rhythm"] = .string(dataClass.rhythm.rawValue)
+        }
         for (key, failure) in inventory.unreadable {
             result.notes.append("\(key) stays, and whatever it needs is not known: \(failure.cause)")
         }

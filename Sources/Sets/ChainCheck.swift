@@ -19,12 +19,18 @@ package struct ChainCheck: Sendable {
         /// Tombstones that were refused, and why.
         package var refused: [String] = []
 
+        package init() {}
+
         package var notes: [String] {
             var notes = refused
             if let first = vanished.first {
                 let others = vanished.count > 1 ? " and \(vanished.count - 1) more" : ""
                 notes.append(
                     "\(first)\(others) vanished without a tombstone: it was not pruned, find out who removed it")
+            }
+            if let first = unauthenticated.first {
+                let others = unauthenticated.count > 1 ? " and \(unauthenticated.count - 1) more" : ""
+                notes.append("nothing at hand shows who wrote the tombstone of \(first)\(others)")
             }
             return notes
         }
