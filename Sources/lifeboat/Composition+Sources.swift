@@ -2,6 +2,7 @@ import AuditRecordsEngine
 import Core
 import Events
 import FilesEngine
+import KeysEngine
 import MongoDBEngine
 import MySQLEngine
 import PostgresEngine
@@ -40,7 +41,12 @@ struct Sources: Sendable {
         case (.auditRecords(let settings), .directory(let path)?):
             return try auditRecords(settings, restoreDirectory: path)
         case (.auditRecords(let settings), nil): return try auditRecords(settings, restoreDirectory: name)
-        case (.keys, nil): throw notBuilt()
+        case (.keys(var settings), .directory(let path)?):
+            settings.paths = [path]
+            return try keySet(settings)
+        case (.keys(var settings), nil):
+            settings.paths = [name]
+            return try keySet(settings)
         case (_, let other?):
             throw JobFailure(
                 .configuration, "find the destination", object: name,
@@ -63,18 +69,12 @@ struct Sources: Sendable {
                     writers: settings.restoreWriters == .keep ? .keep : .compare))
         case .mongodb(let settings):
             MongoDatabase(
-                try MongoEndpoint(uri: settings.url, database: settings.database),
+                try endpoint(settings),
                 tools: .standard(path: environment["PATH"], override: environment["MONGODB_BIN"]))
         case .files(let settings): try files(settings, base: "")
-        case .keys: throw notBuilt()
+        case .keys(let settings): try keySet(settings)
         case .auditRecords(let settings): try auditRecords(settings, restoreDirectory: nil)
         }
-    }
-
-    private func notBuilt() -> JobFailure {
-        JobFailure(
-            .configuration, "use the engine", object: target.source.engine, cause: "this build has it not",
-            hint: "use another build")
     }
 
     // MARK: How each is reached
@@ -99,6 +99,24 @@ struct Sources: Sendable {
                 mode: mode, authority: settings.caPath, certificate: settings.certificatePath, key: settings.keyPath))
     }
 
+    private func endpoint(_ settings: MongoDBSettings) throws -> MongoEndpoint {
+        try MongoEndpoint(uri: settings.url, database: settings.database)
+    }
+
+    private func keySet(_ settings: KeySetSettings) throws -> KeysEngine {
+        let schedule: KeysSettings.Schedule =
+            switch settings.schedule {
+            case .daily: .daily
+            case .onChange: .onChange
+            }
+        return KeysEngine(
+            KeysSettings(
+                directories: settings.paths, schedule: schedule,
+                verifyInterval: Int64(settings.verifyIntervalHours) * 3600),
+            recipients: try Composition.providers(target.recipients, of: target, keys),
+            candidates: Composition.keyCandidates, clock: SystemClock(), random: systemRandom)
+    }
+
     private func files(_ settings: FilesSettings, base: String) throws -> FileTrees {
         FileTrees(
             try FilesSource(
@@ -115,7 +133,11 @@ struct Sources: Sendable {
             switch table.database {
             case .postgres(let database):
                 source = .table(PostgresRecords(endpoint(database), table: table.name, id: settings.id))
-            case .mysql, .mongodb: throw notBuilt()
+            case .mysql(let database):
+                source = .table(MySQLRecords(endpoint(database), table: table.name, id: settings.id))
+            case .mongodb(let database):
+                source = .table(
+                    try MongoRecords(endpoint(database), collection: table.name, idField: settings.id))
             }
         }
         return AuditRecordsEngine(

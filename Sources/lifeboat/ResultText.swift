@@ -40,9 +40,7 @@ struct ResultText {
             lines.append(row("size", "\(size(source)), stored as \(size(stored))"))
         }
         let details = object("details")
-        if let tables = integer(details["tables"]), let rows = integer(details["rows"]) {
-            lines.append(row("contents", "\(rows) rows in \(tables) tables"))
-        }
+        if let contents = contents(details) { lines.append(row("contents", contents)) }
         let phases = object("phases").compactMap { name, value in
             integer(value).map { "\(name) \(Double($0 / 100) / 10) s" }
         }
@@ -50,25 +48,60 @@ struct ResultText {
         return lines
     }
 
+    /// What is counted of each kind of source, the larger things first.
+    private static let counted = [
+        ("tables", "rows"), ("collections", "documents"), ("trees", "entries"), ("trails", "records"), ("keys", nil),
+    ]
+
+    private func contents(_ members: [String: JSON]) -> String? {
+        for (things, parts) in Self.counted {
+            guard let number = integer(members[things]) else { continue }
+            guard let parts, let inside = integer(members[parts]) else { return "\(number) \(things)" }
+            return "\(inside) \(parts) in \(number) \(things)"
+        }
+        return nil
+    }
+
     private var sets: [String] {
         guard case .array(let sets)? = object("details")["sets"] else { return [] }
         guard !sets.isEmpty else { return [row("sets", "none")] }
         return sets.map { set in
             guard case .object(let set) = set else { return "" }
+            if let action = text(set["action"]) { return planned(set, action) }
             let verdict = (text(set["verdict"]) ?? "") + (text(set["proofDepth"]).map { " by \($0)" } ?? "")
             let stored = integer(set["storedSize"]).map(size) ?? ""
-            let rows = integer(set["rows"]).map { "\($0) rows" } ?? ""
-            let tail = [text(set["origin"]), text(set["problem"])].compactMap { $0 }.joined(separator: ", ")
-            return "  " + padded(text(set["key"]) ?? "", 50) + padded(stored, 11) + padded(rows, 16)
+            var counts = ""
+            if case .object(let members)? = set["contents"] { counts = contents(members) ?? "" }
+            let hold = set["legalHold"] == .bool(true) ? "held" : nil
+            let tail = [hold, text(set["origin"]), text(set["problem"])].compactMap { $0 }.joined(separator: ", ")
+            return "  " + padded(text(set["key"]) ?? "", 50) + padded(stored, 11) + padded(counts, 34)
                 + padded(verdict, 24) + tail
         }
+    }
+
+    /// A line of a prune's plan.
+    private func planned(_ set: [String: JSON], _ action: String) -> String {
+        "  " + padded(action, 8) + padded(text(set["key"]) ?? "", 50) + printable(text(set["why"]) ?? "")
     }
 
     private var details: [String] {
         let details = object("details")
         var lines: [String] = []
-        if let replaced = text(details["replaced"]) {
-            lines.append(row("replaced", "kept as database \(replaced)"))
+        if let replaced = text(details["replaced"]) { lines.append(row("replaced", "kept as \(replaced)")) }
+        if let directory = text(details["directory"]) { lines.append(row("directory", directory)) }
+        if case .array(let deleted)? = details["deleted"] {
+            let bytes = integer(details["deletedBytes"]).map { ", \(size($0))" } ?? ""
+            lines.append(row("deleted", "\(deleted.count) sets\(bytes)"))
+            lines += deleted.compactMap { text($0).map { "    \($0)" } }
+        }
+        for (label, member) in [
+            ("rewrapped", "rewrapped"), ("up to date", "current"), ("not rewrapped", "failed"), ("to rewrap", "due"),
+            ("waiting", "waiting"),
+        ] {
+            if let number = integer(details[member]) { lines.append(row(label, String(number))) }
+        }
+        if case .bool(let isHeld)? = details["legalHold"] {
+            lines.append(row("legal hold", isHeld ? "set" : "lifted"))
         }
         if case .object(let span)? = details["unheldWrites"], let from = text(span["from"]), let to = text(span["to"])
         {
