@@ -30,9 +30,11 @@ struct EventFuzzTests {
     @Test("a damaged configuration is settings or a refusal", arguments: 1...UInt64(10))
     func configurations(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
-        let good = Array(ConfigurationTests.severalTargets.replacing("pass word", with: BadInput.marker).utf8)
+        let good = [ConfigurationTests.severalTargets, SourceConfigurationTests.everyEngine].map {
+            Array($0.replacing("pass word", with: BadInput.marker).utf8)
+        }
         for _ in 0..<Self.rounds / 4 {
-            let yaml = mutated([good], &random)
+            let yaml = mutated(good, &random)
             let reader = ConfigurationReader(environment: ["LIFEBOAT_CONFIG": "/lifeboat.yaml"]) { path in
                 guard path == "/lifeboat.yaml" else { throw NoSuchFile() }
                 return yaml

@@ -10,6 +10,40 @@ struct SourceConfigurationTests {
         "BACKUP_STORE": "file:///srv/backups", "BACKUP_RECIPIENTS": "aes:/keys/clinic.key",
     ]
 
+    static let everyEngine = """
+        defaults:
+          store: file:///srv/backups
+          recipients: ["pkcs11:token=a;object=b", aes:/keys/clinic.key]
+          pkcs11Pin: "pass word"
+          retention: {hourly: 14, manual: forever}
+        targets:
+          shop: {engine: mysql, source: {url: "mysql://a:pass%20word@localhost/shop", lockTables: 1}}
+          images:
+            engine: mongodb
+            source: {url: "mongodb://a:b@h1,h2/images?tls=true&replicaSet=rs0"}
+          system: {engine: files, source: {paths: [/etc, /srv/forms], exclude: ["*.tmp"]}}
+          vault: {engine: keys, secondaryStore: file:///mnt/vault, source: {paths: [/keys], schedule: ON_CHANGE}}
+          trail:
+            engine: audit-records
+            auditBackupKey: [rsa:/keys/auditor.pem]
+            source: {from: shop, table: log, ids: contiguous, batchRecords: 100}
+        destinations:
+          shelf: {path: /srv/shelf}
+          spare: {engine: mysql, host: localhost, database: a, user: b, password: "pass word"}
+        """
+
+    /// Shows that one file may hold a source of every kind.
+    @Test func severalEnginesFromAFile() throws {
+        let settings = try configuration(["LIFEBOAT_CONFIG": "/c.yaml"], files: ["/c.yaml": Self.everyEngine])
+            .settings
+        #expect(
+            settings.targets.map(\.source.engine) == ["mongodb", "mysql", "files", "audit-records", "keys"])
+        guard case .auditRecords(let trail)? = settings.targets.first(where: { $0.name == "trail" })?.source,
+            case .table(let table) = trail.source, case .mysql(let shop) = table.database
+        else { throw TestFailure("the trail does not lie in the shop") }
+        #expect(shop.database == "shop" && shop.password == Secret("pass word") && table.name == "log")
+    }
+
     private func only(_ variables: [String: String], files: [String: String] = [:]) throws -> TargetSettings {
         let settings = try configuration(Self.base.merging(variables) { $1 }, files: files).settings
         return try #require(settings.targets.count == 1 ? settings.targets.first : nil)
