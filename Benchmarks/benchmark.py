@@ -424,6 +424,8 @@ def arguments():
     parser.add_argument("--aws", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--rclone", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--store-bytes", type=int, default=2**30, help="bytes that go up to a bucket and down")
+    parser.add_argument("--mongod", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--mongo-python", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--tree-bytes", type=int, default=600_000_000, help="bytes of the files that are backed up")
     parser.add_argument("--store-runs", type=int, default=5, help="counted rounds with each bucket")
     parser.add_argument("--sets", type=int, default=10_000, help="sets in the bucket that is listed")

@@ -76,11 +76,26 @@ class MariaDB:
 
 
 class MongoDB:
-    """A throwaway mongod on loopback. `stand_in` is the directory of the programs that the tests have in the place of
-    mongodump and mongorestore where these are not installed."""
+    """A throwaway mongod on loopback. `python` has pymongo."""
 
-    def __init__(self, mongod, directory, failed):
+    FILL = """
+import hashlib, pymongo, sys
+patients = pymongo.MongoClient(sys.argv[1])["clinic"]["patients"]
+patients.create_index("name")
+count = int(sys.argv[2])
+for begin in range(0, count, 1000):
+    patients.insert_many([{
+        "_id": n, "name": "M\\u00fcller " + hashlib.sha1(str(n).encode()).hexdigest(), "ward": n % 40,
+        "notes": ("\\u00dcbelkeit seit %d Tagen, %s. " % (n % 365, hashlib.md5(str(n % 1000).encode()).hexdigest())) * 24,
+        "results": [{"at": n + i, "value": n / 7 + i, "comment": "Messung %d" % i} for i in range(5)],
+        "photo": hashlib.sha256(str(n).encode()).digest() * 8,
+    } for n in range(begin, min(begin + 1000, count))], ordered=False)
+"""
+
+    def __init__(self, mongod, python, directory, quiet, failed):
         self.mongod = mongod
+        self.python = python
+        self.quiet = quiet
         self.directory = os.path.join(directory, "mongodb")
         self.failed = failed
         self.process = None
@@ -104,6 +119,13 @@ class MongoDB:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise self.failed(f"mongod did not start: {self.directory}/log")
             time.sleep(0.1)
+
+    @property
+    def uri(self):
+        return f"mongodb://127.0.0.1:{self.port}/clinic"
+
+    def fill(self, patients):
+        self.quiet([self.python, "-c", self.FILL, self.uri, str(patients)])
 
     def stop(self):
         if self.process and self.process.poll() is None:
@@ -191,6 +213,46 @@ class SourceBench:
         finally:
             server.stop()
 
+    def measure_mongodb(self):
+        self.tell("MongoDB: filling a database")
+        options = self.bench.options
+        server = MongoDB(options.mongod, options.mongo_python, self.directory, self.quiet, self.failed)
+        tools = os.path.join(options.repository, "Tests", "MongoDBEngineTests", "StandIn")
+        server.start()
+        try:
+            server.fill(options.patients)
+            environment = {"BACKUP_ENGINE": "mongodb", "MONGODB_URL": server.uri, "MONGODB_BIN": tools}
+            self.tell("MongoDB: lifeboat, the stand-in for mongodump")
+            dump = f"'{tools}/mongodump' --uri='{server.uri}' --archive > /dev/null"
+            ours, theirs = self.bench.rounds(
+                lambda: self.backup("mongodb", environment), lambda: self.bench.stock(dump))
+            self.bench.compare("backup, mongodb", "the stand-in for `mongodump > /dev/null`", ours, theirs, 1.15)
+            self.bench.memory_row("backup, mongodb")
+        finally:
+            server.stop()
+
+    def measure_audit(self):
+        self.tell("Audit records: filling a table")
+        records = self.bench.options.patients * 5
+        self.bench.server.sql("CREATE DATABASE audit")
+        self.bench.server.sql(
+            "CREATE TABLE trail (id bigint PRIMARY KEY, at timestamptz, actor text, action text, facts jsonb)",
+            "INSERT INTO trail SELECT n, '2025-01-15'::timestamptz + n * interval '1 s', 'nurse ' || n % 300,"
+            " 'read', jsonb_build_object('patient', md5(n::text), 'ward', n % 40, 'reason', md5((n % 50)::text))"
+            f" FROM generate_series(1, {records}) n", "VACUUM ANALYZE trail", database="audit")
+        environment = dict(
+            self.bench.postgres_source("audit"), BACKUP_ENGINE="audit-records", AUDIT_SOURCE="postgres",
+            AUDIT_TABLE="public.trail", AUDIT_BACKUP_KEY=f"aes:{self.bench.key}")
+        copy = ("psql -X -d audit -c 'COPY (SELECT row_to_json(t) FROM public.trail t ORDER BY id) TO STDOUT'"
+                " > /dev/null")
+        self.tell("Audit records: lifeboat, psql")
+        ours, theirs = self.bench.rounds(
+            lambda: self.backup("audit-records", environment), lambda: self.bench.stock(copy))
+        self.bench.compare(
+            f"backup, audit-records, {records} of them, read back", "`psql -c 'COPY … row_to_json' > /dev/null`", ours,
+            theirs, 1.15)
+        self.bench.memory_row("backup, audit-records")
+
     def measure_files(self):
         self.tell("Files: making a tree")
         tree = os.path.join(self.directory, "tree")
@@ -229,3 +291,5 @@ class SourceBench:
     def measure(self):
         self.measure_files()
         self.measure_mysql()
+        self.measure_mongodb()
+        self.measure_audit()
