@@ -218,6 +218,21 @@ struct ArchiveTests {
             "o": .document(["applyOps": .array(of: [.document(insert), .document(foreign)])]),
         ]
         #expect(try OplogEntry(transaction).moved(to: names) == moved)
+        let view: BSONDocument = [
+            "op": "i", "ns": "clinic.system.views", "o": .document(["_id": "clinic.v", "viewOn": "a"]),
+        ]
+        #expect(
+            try OplogEntry(view).moved(to: names) == [
+                ["op": "i", "ns": "other.system.views", "o": .document(["_id": "other.v", "viewOn": "a"])]
+            ])
+        let index: BSONDocument = [
+            "op": "c", "ns": "clinic.$cmd",
+            "o": .document(["createIndexes": "a", "v": 2, "key": .document(["x": 1]), "name": "x_1"]),
+        ]
+        let made: BSONDocument = ["v": 2, "key": .document(["x": 1]), "name": "x_1"]
+        #expect(
+            try OplogEntry(index).moved(to: names).first?["o"]
+                == .document(["createIndexes": "a", "indexes": .array(of: [.document(made)])]))
         let sign: BSONDocument = ["op": "n", "ns": "", "o": .document([:])]
         #expect(try OplogEntry(sign).moved(to: names).isEmpty)
     }

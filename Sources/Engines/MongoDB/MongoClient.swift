@@ -41,7 +41,7 @@ final class MongoClient: @unchecked Sendable {
             }
             defer { bson_free(bytes) }
             let answer = UnsafeBufferPointer(start: bytes, count: Int(length))
-            guard isDone, let document = try? BSONDocument(Array(answer)) else {
+            guard isDone, let document = Self.document(answer) else {
                 return .refused(ClientRefusal(error))
             }
             if let problem = ClientRefusal(writeErrorsIn: document) { return .refused(problem) }
@@ -55,7 +55,16 @@ final class MongoClient: @unchecked Sendable {
         let json = Array(text.utf8)
         guard let bytes = cmongoc_from_json(json, json.count, &length) else { return nil }
         defer { bson_free(bytes) }
-        return try? BSONDocument(Array(UnsafeBufferPointer(start: bytes, count: Int(length))))
+        return document(UnsafeBufferPointer(start: bytes, count: Int(length)))
+    }
+
+    private static func document(_ bytes: UnsafeBufferPointer<UInt8>) -> BSONDocument? {
+        do {
+            return try BSONDocument(Array(bytes))
+        } catch {
+            // Not even the server's own library makes sense of it: there is no answer.
+            return nil
+        }
     }
 
     /// A document as canonical Extended JSON; `nil` where it is damaged.

@@ -129,7 +129,7 @@ final class ArchiveOutput: Sendable {
         self.reader = reader
         self.object = object
         state = isComplete
-        let checked = DumpSource(child, reader: reader, object: object) { isComplete.withLock { $0 = true } }
+        let checked = DumpSource(child, object: object) { isComplete.withLock { $0 = true } }
         let metered: any ByteSource = meter.map { MeteredSource(checked, meter: $0) } ?? checked
         // On a thread of its own: in the one that compresses, digesting would make that the slowest stage.
         source = try ObservedSource(metered, name: "contents") { chunk in
@@ -165,15 +165,11 @@ final class ArchiveOutput: Sendable {
 /// Turns the tool's ending into our words.
 private final class DumpSource: ByteSource {
     private let base: ChildOutput
-    private let reader: SharedArchiveReader
     private let object: String
     private let atEnd: @Sendable () -> Void
 
-    init(
-        _ base: ChildOutput, reader: SharedArchiveReader, object: String, atEnd: @escaping @Sendable () -> Void
-    ) {
+    init(_ base: ChildOutput, object: String, atEnd: @escaping @Sendable () -> Void) {
         self.base = base
-        self.reader = reader
         self.object = object
         self.atEnd = atEnd
     }

@@ -87,6 +87,8 @@ struct OplogEntry {
         for element in try document.elements() where Self.kept.contains(element.name) {
             switch element.name {
             case "ns": elements.append(("ns", .string(target + rest)))
+            case "o" where rest == Self.views, "o2" where rest == Self.views:
+                elements.append((element.name, .document(try movedView(element.value, to: target))))
             case "o": elements.append(("o", .document(try movedObject(element.value, to: target))))
             default: elements.append((element.name, element.value))
             }
@@ -97,13 +99,36 @@ struct OplogEntry {
     /// What `applyOps` takes of an entry.
     private static let kept: Set<String> = ["op", "ns", "o", "o2", "b"]
 
+    /// Where the server keeps a database's views, each under its whole name.
+    private static let views = ".system.views"
+
+    private func movedView(_ value: BSON, to target: String) throws -> BSONDocument {
+        guard let object = value.document else { throw ArchiveError("an oplog entry lacks its content") }
+        return BSONDocument(
+            try object.elements().map { element in
+                guard element.name == "_id", let name = element.value.string, name.hasPrefix("\(database).") else {
+                    return (element.name, element.value)
+                }
+                return (element.name, .string(target + name.dropFirst(database.count)))
+            })
+    }
+
+    /// Indexes are written in forms of the oplog's own: here as the command that makes them. A build that was begun and
+    /// committed is one of these; its beginning changes nothing yet.
     private func movedObject(_ value: BSON, to target: String) throws -> BSONDocument {
         guard let object = value.document else { throw ArchiveError("an oplog entry lacks its content") }
-        guard command == "commitIndexBuild" else { return object }
-        // The build itself is not repeated: its indexes are made at once.
-        return [
-            "createIndexes": object["commitIndexBuild"] ?? "", "indexes": object["indexes"] ?? .array(of: []),
-        ]
+        switch command {
+        case "commitIndexBuild":
+            return [
+                "createIndexes": object["commitIndexBuild"] ?? "", "indexes": object["indexes"] ?? .array(of: []),
+            ]
+        case "createIndexes":
+            let index = object.without("createIndexes").without("ns")
+            return [
+                "createIndexes": object["createIndexes"] ?? "", "indexes": .array(of: [.document(index)]),
+            ]
+        default: return object
+        }
     }
 }
 

@@ -73,8 +73,15 @@ struct OplogReplay {
     }
 
     private static func send(_ entries: [BSONDocument], with session: MongoSession) throws {
-        guard !entries.isEmpty else { return }
+        guard let first = entries.first else { return }
         do {
+            if entries.count == 1, let object = first["o"]?.document, object["createIndexes"] != nil,
+                first["op"]?.string == "c", let namespace = first["ns"]?.string
+            {
+                let database = String(namespace.prefix { $0 != "." })
+                try session.runBlocking(object, in: database, to: purpose)
+                return
+            }
             try session.runBlocking(
                 [
                     "applyOps": .array(of: entries.map { .document($0) }), "oplogApplicationMode": "InitialSync",

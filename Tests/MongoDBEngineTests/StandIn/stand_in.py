@@ -271,6 +271,7 @@ def make_changes(client, database):
     database.patients.create_index([("weight", 1)], name="meanwhile")
     database["written_meanwhile"].create_index([("x", -1)])
     database["empty"].drop()
+    database.create_collection("view_meanwhile", viewOn="patients", pipeline=[{"$match": {"ward": 1}}])
     with client.start_session() as session, session.start_transaction():
         database.patients.insert_one({"_id": 5000, "name": "in a transaction"}, session=session)
         database["written_meanwhile"].insert_one({"_id": 2}, session=session)
