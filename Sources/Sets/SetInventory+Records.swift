@@ -66,7 +66,9 @@ extension SetInventory {
             if best.map({ $0.depth == .integrity && standing.depth == .restore }) ?? true { best = standing }
         }
         notes += damaged
-        if item.hint.map({ $0.standing != best }) ?? true { changes[CatalogRoll.month(key), default: 0] += 1 }
+        if item.hint.map({ $0.standing != best }) ?? true {
+            changes[CatalogRoll.month(key), default: 0] += Self.readsOfStanding
+        }
         items[key]?.facts.standing = best
         items[key]?.isStandingRead = true
     }

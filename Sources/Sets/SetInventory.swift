@@ -43,7 +43,7 @@ package struct SetInventory: Sendable {
     let target: String
     let configuration: SetReaderConfiguration
     let now: Timestamp
-    /// How much of a month's roll is not as it should be.
+    /// How many reads a month's roll would save if it were written again.
     var changes: [String: Int] = [:]
 
     package var facts: [SetFacts] { items.values.map(\.facts) }
@@ -162,6 +162,10 @@ package struct SetInventory: Sendable {
         guard let item = items[key] else { return }
         let (hold, standing) = (item.facts.hold, item.facts.standing)
         try await read(key, item.copies, item.records)
+        var known = item.facts
+        (known.hold, known.standing) = (nil, nil)
+        // A roll that lies is not kept.
+        if items[key]?.facts != known { changes[CatalogRoll.month(key), default: 0] += Self.worthWriting }
         items[key]?.facts.hold = hold
         items[key]?.facts.standing = standing
     }
@@ -210,8 +214,10 @@ package struct SetInventory: Sendable {
 
     // MARK: Rolls
 
-    /// How much of a month has to be new before its roll is written again: what is not in a roll is read each time.
+    /// How many reads of the next run have to be saved for a month to be written again.
     static let worthWriting = 24
+    /// To learn what the proofs of a set come to: its manifest, a proof, and a key opened.
+    static let readsOfStanding = 3
 
     /// Writes the months again of which enough has changed. Only under the target's lock.
     package func writeRolls() async throws {

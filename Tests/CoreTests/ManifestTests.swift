@@ -46,7 +46,9 @@ struct ManifestTests {
         manifest.retention.legalHold = true
         manifest.retention.storageClass = .deepArchive
         #expect(try Manifest(storedBytes: manifest.json().canonicalBytes) == manifest)
-        manifest.retention = Retention(retainUntil: manifest.snapshotTime, objectLock: .governance)
+        manifest.retention = Retention(
+            retainUntil: manifest.snapshotTime, objectLock: .governance, dataClass: .medicalRecords)
+        manifest.needs = [BackupKey(tier: .weekly, timestamp: manifest.snapshotTime)]
         #expect(try Manifest(storedBytes: manifest.json().canonicalBytes) == manifest)
     }
 

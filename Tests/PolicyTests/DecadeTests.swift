@@ -21,7 +21,7 @@ import Testing
 
     /// Every tier over the whole time, but seldom.
     private static let sparse: [(tier: Tier, hours: Int)] = [
-        (.hourly, 97), (.daily, 191), (.weekly, 168), (.monthly, 730), (.annual, 8760), (.safety, 997),
+        (.hourly, 193), (.daily, 239), (.weekly, 336), (.monthly, 730), (.annual, 8760), (.safety, 997),
         (.manual, 9001),
     ]
     /// As a clinic runs them.

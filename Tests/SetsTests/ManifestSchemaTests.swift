@@ -63,7 +63,7 @@ struct ManifestSchemaTests {
             if isinstance(value, dict): yield value
             for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
                 yield from objects(inner)
-        optional = {"signature", "retainUntil", "objectLock", "legalHold", "storageClass"}
+        optional = {"signature", "retainUntil", "objectLock", "legalHold", "storageClass", "dataClass", "needs"}
         files = sorted(pathlib.Path(sys.argv[2]).glob("*.json"))
         for file in files:
             manifest = json.loads(file.read_bytes())
@@ -124,6 +124,8 @@ extension ManifestSchemaTests {
             var further = large.manifest
             further.encryption.dataKeys.append(
                 EncryptedDataKey(providerID: "aws-kms", providerInfo: Array("arn:x".utf8), ciphertext: [1, 2]))
+            further.needs = [Workbench.key(second: 1), Workbench.key(second: 2)]
+            further.retention.dataClass = .patientData
             return [
                 Sample(name: "first", bytes: try await stored(Workbench.key(second: 1))),
                 Sample(name: "signed", bytes: try await stored(Workbench.key(second: 2))),
@@ -136,6 +138,7 @@ extension ManifestSchemaTests {
 
     /// Manifests that are canonical but for one member, each refused by the reader.
     private static func refusedByReader() async throws -> [[UInt8]] {
+        let key = JSON.string(Workbench.key(second: 1).description)
         let changes: [(String, JSON)] = [
             ("format", .integer(2)), ("key", .string("daily/latest")), ("sequence", .integer(0)),
             ("sequence", .integer(1)), ("parts", .array([])), ("sourceSize", .integer(-1)),
@@ -155,7 +158,9 @@ extension ManifestSchemaTests {
             ), ("retention", .object(["tier": .string("daily"), "legalHold": .bool(false)])),
             ("retention", .object(["tier": .string("daily"), "storageClass": .string("STANDARD")])),
             ("retention", .object(["tier": .string("daily"), "storageClass": .string("TAPE")])),
-            ("details", .object(["a": .integer(1)])),
+            ("retention", .object(["tier": .string("daily"), "dataClass": .string("patient data")])),
+            ("needs", .array([])), ("needs", .array([.string("daily/latest")])),
+            ("needs", .array([key, key])), ("needs", key), ("details", .object(["a": .integer(1)])),
             ("exceptions", .string("none")), ("snapshotTime", .string("2025-01-15T07:00:00Z")),
             ("finishedTime", .string("2025-13-15T07:00:00.000Z")),
             ("contents", .object(["tables": .integer(1), "rows": .integer(-1)])), ("contents", .object([:])),
