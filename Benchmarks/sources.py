@@ -223,7 +223,10 @@ class SourceBench:
             server.fill(options.patients)
             environment = {"BACKUP_ENGINE": "mongodb", "MONGODB_URL": server.uri, "MONGODB_BIN": tools}
             self.tell("MongoDB: lifeboat, the stand-in for mongodump")
-            dump = f"'{tools}/mongodump' --uri='{server.uri}' --archive > /dev/null"
+            configuration = os.path.join(self.directory, "mongodump.yaml")
+            with open(configuration, "w", encoding="ascii") as file:
+                file.write(f'uri: "{server.uri}"\n')
+            dump = f"'{tools}/mongodump' --config='{configuration}' --db=clinic --archive > /dev/null"
             ours, theirs = self.bench.rounds(
                 lambda: self.backup("mongodb", environment), lambda: self.bench.stock(dump))
             self.bench.compare("backup, mongodb", "the stand-in for `mongodump > /dev/null`", ours, theirs, 1.15)
