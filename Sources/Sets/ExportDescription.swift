@@ -134,8 +134,10 @@ struct ExportDescription {
         switch manifest.engine {
         case "postgres": "'psql -X -v ON_ERROR_STOP=1' reads database.sql, into an empty database."
         case "mysql": "'mariadb' or 'mysql' reads database.sql, into an empty schema."
-        case "mongodb": "'mongorestore --archive' reads the archive, into an empty database."
-        case "files": "'tar -x' reads the archive, into an empty directory."
+        case "mongodb": "'mongorestore --archive=mongodb.archive' reads that, into an empty database."
+        case "files": "'tar -xf files.tar' unpacks that, in an empty directory."
+        case "keys": "'tar -xf keys.tar' unpacks that, in an empty directory that is safe for keys."
+        case "audit-records": "records.jsonl has one record a line, as JSON."
         default: "the parts are what the engine \(manifest.engine) stores; see the documentation of lifeboat."
         }
     }
