@@ -140,7 +140,8 @@ struct FailureTests {
                 }
                 for store in stores { try writeFile("\(store)/\(segment)", whole) }
             }
-            try await site.event(["backupKey": .string(key)])
+            // A verify of keys compares them with the source, which has others by now.
+            if kind != .keys { try await site.event(["backupKey": .string(key)]) }
             // One generation of what was replaced may stay; nothing else may.
             #expect(try await site.source.leftovers().count <= 1)
         }

@@ -38,7 +38,7 @@ struct FilesTestSource: TestSource {
 
     func fingerprint() async throws -> String { try await fingerprintOfTree(tree) }
 
-    func leftovers() async throws -> [String] { try namesBeside("clinic", in: home) }
+    func leftovers() async throws -> [String] { try await replacedTrees(in: home) }
 
     func failing(_ failure: SourceFailure, in directory: String) throws -> [String: String]? {
         switch failure {
@@ -81,9 +81,10 @@ struct KeysTestSource: TestSource {
         try writeFile(keys + "/data-1.key", hexText(randomBytes(32, &random)) + "\n")
     }
 
-    func fingerprint() async throws -> String { try await fingerprintOfTree(keys) }
+    /// Times of keys are kept to the second.
+    func fingerprint() async throws -> String { try await fingerprintOfTree(keys, time: "%TY-%Tm-%TdT%TH:%TM") }
 
-    func leftovers() async throws -> [String] { try namesBeside("keys", in: home) }
+    func leftovers() async throws -> [String] { try await replacedTrees(in: home) }
 
     func failing(_ failure: SourceFailure, in directory: String) throws -> [String: String]? {
         switch failure {
@@ -138,27 +139,21 @@ private func randomBytes(_ count: Int, _ random: inout SeededRandom) -> [UInt8] 
     (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
 }
 
-/// Path, kind, mode, owner, size, time and link of everything below `directory`, and the digest of every file.
-private func fingerprintOfTree(_ directory: String) async throws -> String {
+/// Path, kind, mode, owner, time and link of everything below `directory`, and the digest of every file.
+private func fingerprintOfTree(_ directory: String, time: String = "%T@") async throws -> String {
     try await runProgram(
         "/bin/sh",
         [
             "-c",
-            #"cd "$1" && find . -printf '%p %y %m %U %G %T@ %l\n' | sort && find . -type f -exec sha256sum {} + | sort"#,
-            "sh", directory,
+            #"cd "$1" && find . -printf "%p %y %m %U %G $2 %l\n" | sort && find . -type f -exec sha256sum {} + | sort"#,
+            "sh", directory, time,
         ])
 }
 
-/// What lies in `directory` beside `name`.
-private func namesBeside(_ name: String, in directory: String) throws -> [String] {
-    guard let handle = opendir(directory) else { throw TestFailure("cannot list \(directory)") }
-    defer { closedir(handle) }
-    var names: [String] = []
-    while let entry = readdir(handle) {
-        let found = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-            String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-        }
-        if ![".", "..", name].contains(found) { names.append(found) }
-    }
-    return names.sorted()
+/// The trees that restores have put aside in `directory`, or staged there: each in a directory of its own, which stays
+/// with its mark a while after the tree has gone.
+private func replacedTrees(in directory: String) async throws -> [String] {
+    try await runProgram(
+        "/usr/bin/find", [directory, "-mindepth", "2", "-maxdepth", "2", "-path", "*/.*.lifeboat-*/*", "-type", "d"]
+    ).split(separator: "\n").map(String.init)
 }

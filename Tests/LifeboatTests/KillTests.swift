@@ -77,7 +77,8 @@ struct KillTests {
                 #expect(next.exitCode == 0, "after a kill at \(delay): \(next)")
                 #expect(try await site.source.fingerprint() == restored)
                 // One generation of what was replaced may stay; nothing else may.
-                #expect(try await site.source.leftovers().count <= 1, "left over after a kill at \(delay)")
+                let left = try await site.source.leftovers()
+                #expect(left.count <= 1, "left over after a kill at \(delay): \(left)")
             }
         }
     }
