@@ -40,24 +40,17 @@ package final class PostgresServer: Sendable {
     /// The cluster's own directory, for tests that look at its files.
     package let dataDirectory: String
 
-    private let stopRequest: AsyncStream<Never>.Continuation
-    private let guardian: Task<Void, any Error>
+    private let guardian: ServerGuardian
     private let databases = Guarded(0)
 
-    private init(
-        binaries: String, directory: String, port: Int, password: String?,
-        stopRequest: AsyncStream<Never>.Continuation, guardian: Task<Void, any Error>
-    ) {
+    private init(binaries: String, directory: String, port: Int, password: String?, guardian: ServerGuardian) {
         self.binaries = binaries
         host = directory
         dataDirectory = directory + "/data"
         self.port = port
         self.password = password
-        self.stopRequest = stopRequest
         self.guardian = guardian
     }
-
-    deinit { stopRequest.finish() }
 
     private static let sharedServer = Task { try await start() }
 
@@ -68,30 +61,16 @@ package final class PostgresServer: Sendable {
     /// Starts a server of the test's own.
     package static func start(_ options: Options = Options()) async throws -> PostgresServer {
         let binaries = try Self.binaries(major: options.major)
-        let directory = try makeDirectory()
-        let port = options.listensOnLoopback ? try freePort() : 5432
-        let (stopRequested, stopRequest) = AsyncStream<Never>.makeStream()
-        let (readiness, ready) = AsyncThrowingStream<Void, any Error>.makeStream()
-        let arguments = guardianArguments(binaries: binaries, directory: directory, port: port, options)
-        let guardian = Task<Void, any Error> {
-            do {
-                try await guardServer(arguments, until: stopRequested) { ready.finish() }
-            } catch {
-                ready.finish(throwing: error)
-                throw error
-            }
-        }
-        for try await _ in readiness {}
+        let directory = try ServerGuardian.makeDirectory("lifeboat-pg")
+        let port = options.listensOnLoopback ? try ServerGuardian.freePort() : 5432
+        let guardian = try await ServerGuardian.start(
+            guardianScript, guardianArguments(binaries: binaries, directory: directory, port: port, options))
         return PostgresServer(
-            binaries: binaries, directory: directory, port: port, password: options.password,
-            stopRequest: stopRequest, guardian: guardian)
+            binaries: binaries, directory: directory, port: port, password: options.password, guardian: guardian)
     }
 
     /// Stops the server and waits until its directory is gone. Harmless twice.
-    package func stop() async throws {
-        stopRequest.finish()
-        try await guardian.value
-    }
+    package func stop() async throws { try await guardian.stop() }
 
     /// A connection string for `database`.
     package func url(database: String = "postgres", user: String = "postgres") -> String {
@@ -202,34 +181,6 @@ extension PostgresServer {
         return "\(installationRoot)/\(chosen)/bin"
     }
 
-    private static func makeDirectory() throws -> String {
-        var template = Array("/tmp/lifeboat-pg-XXXXXX".utf8CString)
-        let made = template.withUnsafeMutableBufferPointer { buffer in
-            guard let base = buffer.baseAddress, mkdtemp(base) != nil else { return "" }
-            return String(cString: base)
-        }
-        guard !made.isEmpty else { throw TestFailure("no directory under /tmp for a server: error \(errno)") }
-        return made
-    }
-
-    /// A port of the loopback that nobody listens on now.
-    private static func freePort() throws -> Int {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        guard descriptor >= 0 else { throw TestFailure("no socket: error \(errno)") }
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let status = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { generic in
-                bind(descriptor, generic, length) == 0 ? getsockname(descriptor, generic, &length) : -1
-            }
-        }
-        guard status == 0 else { throw TestFailure("no free port on the loopback: error \(errno)") }
-        return Int(UInt16(bigEndian: address.sin_port))
-    }
-
     /// Makes, starts and guards the server, and removes it as soon as its standard input ends. That happens when the
     /// test process asks for it and also when it dies, so that even a crashed test leaves no server behind.
     private static let guardianScript = #"""
@@ -284,28 +235,7 @@ extension PostgresServer {
             "log_min_messages": "log", "max_wal_size": "4GB",
         ]
         settings.merge(options.settings) { _, wanted in wanted }
-        return ["-c", guardianScript, "guardian", binaries, directory, String(port), options.password ?? ""]
+        return [binaries, directory, String(port), options.password ?? ""]
             + settings.sorted { $0.key < $1.key }.flatMap { ["-c", "\($0.key)=\($0.value)"] }
-    }
-
-    private static func guardServer(
-        _ arguments: [String], until stopRequested: AsyncStream<Never>, whenReady: @escaping @Sendable () -> Void
-    ) async throws {
-        var options = PlatformOptions()
-        // A Ctrl-C at the terminal ends the tests, and through them the guardian; it must not end it directly.
-        options.createSession = true
-        let result = try await Subprocess.run(
-            .path("/bin/sh"), arguments: Arguments(arguments), platformOptions: options, input: .inputWriter,
-            output: .sequence, error: .string(limit: 1 << 16)
-        ) { execution in
-            for try await line in execution.standardOutput.strings() where line.hasPrefix("ready") {
-                whenReady()
-                for await _ in stopRequested {}
-                try await execution.standardInputWriter.finish()
-            }
-        }
-        guard result.terminationStatus.isSuccess else {
-            throw TestFailure("the throwaway server failed: \(result.standardError)")
-        }
     }
 }
