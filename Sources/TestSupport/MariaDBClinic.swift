@@ -11,7 +11,7 @@ package enum MariaDBClinic {
         CREATE TABLE notes (visit BIGINT, body LONGTEXT, attachment LONGBLOB,
             CONSTRAINT notes_visit FOREIGN KEY (visit) REFERENCES visits (id)) ENGINE=InnoDB;
         INSERT INTO patients SELECT seq, CONCAT('Patient ', MD5(seq)), DATE '1930-01-01' + INTERVAL seq % 33000 DAY,
-            LPAD(seq, 12, '0'), TIMESTAMP '2024-01-01' + INTERVAL seq MINUTE FROM seq_1_to_\(patients);
+            LPAD(seq, 12, '0'), TIMESTAMP '2024-01-01 00:00:00' + INTERVAL seq MINUTE FROM seq_1_to_\(patients);
         INSERT INTO visits SELECT seq, 1 + (seq - 1) % \(max(patients, 1)),
             TIMESTAMP '2024-06-01 08:00:00' + INTERVAL seq SECOND, CONCAT(MD5(seq), MD5(-seq)), seq % 10000 / 100
             FROM seq_1_to_\(patients * 2);

@@ -134,6 +134,10 @@ package final class MariaDBServer: Sendable {
             chown "$user" "$directory"
         fi
         chmod 755 "$directory"
+        # Temporary tables are called by the process's number, which servers in different containers may share.
+        mkdir "$directory/tmp"
+        chown "$user" "$directory/tmp"
+        export TMPDIR="$directory/tmp"
         pid=
         clean_up() {
             if [ -n "$pid" ]; then
