@@ -81,7 +81,7 @@ struct KeysTestSource: TestSource {
         try writeFile(keys + "/data-1.key", hexText(randomBytes(32, &random)) + "\n")
     }
 
-    /// Times of keys are kept to the second.
+    /// Times of keys are kept to the second, and compared to the minute, which has no fraction.
     func fingerprint() async throws -> String { try await fingerprintOfTree(keys, time: "%TY-%Tm-%TdT%TH:%TM") }
 
     func leftovers() async throws -> [String] { try await replacedTrees(in: home) }
