@@ -71,10 +71,14 @@ extension PKCS11URI {
         if let modulePath { return [modulePath] }
         guard let moduleName else { return setting.map { [$0] } ?? [] }
         let files = ["lib\(moduleName).so", "\(moduleName).so", "\(moduleName)-pkcs11.so"]
-        let directories = [
-            "/usr/lib/x86_64-linux-gnu/pkcs11", "/usr/lib/aarch64-linux-gnu/pkcs11", "/usr/lib64/pkcs11",
-            "/usr/lib/pkcs11", "/usr/local/lib/pkcs11", "/usr/lib/\(moduleName)",
+        // Where p11-kit has modules registered, and a directory of the module's own: `softhsm` for `softhsm2`.
+        let family = String(moduleName.reversed().drop { $0.isNumber }.reversed())
+        let roots = [
+            "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib",
         ]
+        let directories = roots.flatMap { root in
+            ["pkcs11", moduleName, family].filter { !$0.isEmpty }.map { "\(root)/\($0)" }
+        }
         let found = directories.flatMap { directory in files.map { "\(directory)/\($0)" } }
             .first { (path: String) in access(path, R_OK) == 0 }
         return found.map { [$0] } ?? files
