@@ -33,7 +33,7 @@ struct MongoFixture {
             timing: MongoDatabase.Timing(serverSelection: 5, heartbeat: .milliseconds(100)))
     }
 
-    func fill() async throws {
+    func fill(functions: Bool = true) async throws {
         try await patients(0..<300)
         try await server.run(
             #"""
@@ -62,6 +62,7 @@ struct MongoFixture {
         // Against the validator: it came before, or by a privileged hand.
         try await server.run(
             #"{"insert":"wörter &","documents":[{"_id":7}],"bypassDocumentValidation":true}"#, in: database)
+        guard functions else { return }
         try await server.insert(
             [#"{"_id":"twice","value":{"$code":"function(x) { return 2 * x }"}}"#], into: "system.js", of: database)
     }

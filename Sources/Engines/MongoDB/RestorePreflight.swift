@@ -168,21 +168,46 @@ struct RestorePreflight {
             [name, Naming.staging(for: name, requestID: request.requestID.description)].map { ($0, wanted) }
         }
         for (place, actions) in places + [(Bookkeeping.database, ["find", "insert"])] {
-            let missing = actions.filter { !Self.allows($0, on: place, privileges) }
+            let missing = actions.filter { !Self.allows($0, on: place, nil, privileges) }
             if !missing.isEmpty {
                 problems.append(
                     "the user may not \(missing.joined(separator: ", ")) in database \(place) (grantRolesToUser: "
                         + "'backup' and 'restore' on admin)")
             }
         }
+        try await checkFunctions(privileges)
     }
 
-    private static func allows(_ action: String, on database: String, _ privileges: [BSONDocument]) -> Bool {
+    /// Functions can be taken away by deleting them only, which the role `restore` may not.
+    private mutating func checkFunctions(_ privileges: [BSONDocument]) async throws {
+        var places: [String] = []
+        if request.contents.data.contains(where: { $0.name == Self.functions }) {
+            places = names.values.map { Naming.staging(for: $0, requestID: request.requestID.description) }
+        }
+        for name in names.values where server.databases.contains(name) {
+            let standing = try await DatabaseContents(session: session, database: name).list()
+            if standing.contains(where: { $0.name == Self.functions }) { places.append(name) }
+        }
+        let forbidden = places.filter { !Self.allows("remove", on: $0, Self.functions, privileges) }
+        if !forbidden.isEmpty {
+            problems.append(
+                "there are functions (\(Self.functions)), and the user may not remove those in "
+                    + "\(forbidden.joined(separator: ", ")) (grantRolesToUser: 'readWriteAnyDatabase' on admin)")
+        }
+    }
+
+    private static let functions = "system.js"
+
+    /// `collection` is one of the server's own; `nil` means those that are not.
+    private static func allows(
+        _ action: String, on database: String, _ collection: String? = nil, _ privileges: [BSONDocument]
+    ) -> Bool {
         privileges.contains { privilege in
             guard let resource = privilege["resource"]?.document else { return false }
             let isHere =
                 resource["anyResource"]?.bool ?? false
-                || (resource["collection"]?.string == "" && ["", database].contains(resource["db"]?.string))
+                || (resource["collection"]?.string == collection ?? ""
+                    && ["", database].contains(resource["db"]?.string))
             let actions = privilege["actions"]?.values.compactMap(\.string) ?? []
             return isHere && (actions.contains(action) || actions.contains("anyAction"))
         }
