@@ -80,6 +80,14 @@ int64_t linux_next_data(int descriptor, int64_t offset) { return (int64_t)lseek(
 
 int64_t linux_next_hole(int descriptor, int64_t offset) { return (int64_t)lseek(descriptor, offset, SEEK_HOLE); }
 
+int64_t linux_birth_time(const char *path) {
+    struct statx facts;
+    if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BTIME, &facts) != 0 || !(facts.stx_mask & STATX_BTIME)) {
+        return 0;
+    }
+    return (int64_t)facts.stx_btime.tv_sec * 1000000000 + facts.stx_btime.tv_nsec;
+}
+
 int linux_sync_file_system(int descriptor) { return syncfs(descriptor); }
 
 int64_t linux_file_system_kind(int descriptor) {

@@ -80,7 +80,8 @@ struct RestoreTests {
             try await failure(.restoreFailedOriginalIntact) {
                 _ = try await engine(a, b).plan(set.request("r")).stage()
             }
-            try shell(#"cp -a "$1" "$1.new"; rm -r "$1"; mv "$1.new" "$1""#, b)
+            // The number of a file that was removed is given to the next one that is made.
+            try shell(#"rm -r "$1"; mkdir "$1""#, b)
             #expect(try await !engine(a, b).plan(set.request("r")).summary.alreadyDone)
         }
     }

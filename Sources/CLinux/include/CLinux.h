@@ -41,6 +41,9 @@ int linux_remove_attribute(int descriptor, const char *name);
 int64_t linux_next_data(int descriptor, int64_t offset);
 int64_t linux_next_hole(int descriptor, int64_t offset);
 
+/// When a file was made (statx(2), `stx_btime`), in nanoseconds since 1970; 0 where the file system does not say.
+int64_t linux_birth_time(const char *path);
+
 /// syncfs(2): everything written to the file system that an open file is on.
 int linux_sync_file_system(int descriptor);
 

@@ -28,7 +28,7 @@ package struct DirectoryExchange: Sendable {
     /// What stands at the location now; `nil` where nothing does.
     package func standing() throws(FilesError) -> FileIdentity? {
         try naming("look at what stands there", location) { () throws(CallFailure) in
-            try status(of: location).map { FileIdentity($0) }
+            try FileIdentity.of(location)
         }
     }
 
@@ -45,6 +45,10 @@ package struct DirectoryExchange: Sendable {
             try workshop.make()
             try workshop.write(marker)
         } catch {
+            // What cannot be removed here is cleared by the next restore.
+            unlink("\(workshop.path)/\(Workshop.unfinishedMarkerName)")
+            rmdir(workshop.path)
+            for path in made.reversed() where rmdir(path) != 0 { break }
             throw .system("make a place beside the destination", workshop.path, error.code)
         }
         return StagedTree(exchange: self, workshop: workshop, marker: marker, madeParents: made)

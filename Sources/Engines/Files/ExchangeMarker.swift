@@ -24,7 +24,10 @@ struct ExchangeMarker: Equatable, Sendable {
             "format": .integer(1), "location": .string(location), "request": .string(requestID),
             "set": .string(setKey),
             "staged": staged.map {
-                .object(["device": .string(String($0.device)), "inode": .string(String($0.inode))])
+                .object([
+                    "device": .string(String($0.device)), "inode": .string(String($0.inode)),
+                    "born": .string(String($0.born)),
+                ])
             },
             "safety": safetyKey.map { .string($0.description) }, "time": time.map { .string($0.description) },
         ])
@@ -46,10 +49,11 @@ struct ExchangeMarker: Equatable, Sendable {
             setKey = try fields.string("set")
             if let identity = fields.optional("staged") {
                 var parts = try JSONFields(identity, path: "staged")
-                guard let device = UInt64(try parts.string("device")), let inode = UInt64(try parts.string("inode"))
+                guard let device = UInt64(try parts.string("device")), let inode = UInt64(try parts.string("inode")),
+                    let born = Int64(try parts.string("born"))
                 else { return nil }
                 try parts.finish()
-                staged = FileIdentity(device: device, inode: inode)
+                staged = FileIdentity(device: device, inode: inode, born: born)
             }
             safetyKey = try fields.optionalString("safety").flatMap { BackupKey($0) }
             time = try fields.optionalString("time").flatMap { Timestamp($0) }

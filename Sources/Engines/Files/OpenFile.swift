@@ -153,17 +153,28 @@ extension stat {
     var isDirectory: Bool { type == S_IFDIR }
 }
 
-/// One file, told from all others that exist at the same time.
+/// One file, told from all others that exist at the same time, and from later ones that were given its number.
 package struct FileIdentity: Hashable, Sendable {
     var device: UInt64
     var inode: UInt64
+    /// When it was made, in nanoseconds since 1970; 0 where that is not known or not asked for.
+    var born: Int64
 
-    init(device: UInt64, inode: UInt64) {
+    init(device: UInt64, inode: UInt64, born: Int64 = 0) {
         self.device = device
         self.inode = inode
+        self.born = born
     }
 
     init(_ status: stat) { self.init(device: UInt64(status.st_dev), inode: UInt64(status.st_ino)) }
+
+    /// What stands at `path`; `nil` where nothing does. With the time it was made, for numbers are given again.
+    static func of(_ path: String) throws(CallFailure) -> FileIdentity? {
+        guard let found = try status(of: path) else { return nil }
+        var identity = FileIdentity(found)
+        identity.born = linux_birth_time(path)
+        return identity
+    }
 }
 
 /// A name as system calls take it.

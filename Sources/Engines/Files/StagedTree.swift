@@ -210,8 +210,8 @@ package final class StagedTree: Sendable {
                 )
             case EBUSY, EXDEV:
                 (
-                    "it is a mount point, or has been made one",
-                    "name the directories below the mount as paths, or restore to another directory"
+                    "it is a mount point, or a directory of the container's image, which cannot be moved",
+                    "name the directories below the mount as paths, or restore to a directory on a volume"
                 )
             case EEXIST:
                 ("something has been put there since the restore began", "find out who works there, then run again")

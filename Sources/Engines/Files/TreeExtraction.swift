@@ -42,6 +42,9 @@ struct TreeExtraction: TarVisitor {
 
     mutating func begin(_ entry: FileEntry) throws {
         let (name, parent) = try enter(entry.path)
+        guard entry.kind != .directory || levels.count < TreeWalk.deepest else {
+            throw damaged("\(shown(entry.path)) lies deeper than this program stores")
+        }
         count += 1
         if entry.kind == .file, entry.mode & 0o6000 != 0 { privileged += 1 }
         try Self.failing(tree, entry.path) { () throws(CallFailure) in

@@ -9,7 +9,7 @@ struct Workshop: Sendable {
 
     static let treeName = "tree"
     private static let markerName = "marker.json"
-    private static let unfinishedMarkerName = "marker.json.new"
+    static let unfinishedMarkerName = "marker.json.new"
 
     var path: String { parent == "/" ? "/" + name : "\(parent)/\(name)" }
     var treePath: String { "\(path)/\(Self.treeName)" }
@@ -65,7 +65,7 @@ struct Workshop: Sendable {
 
     func treeIdentity() throws(FilesError) -> FileIdentity? {
         try naming("look into what an earlier run left over", treePath) { () throws(CallFailure) in
-            try status(of: treePath).map { FileIdentity($0) }
+            try FileIdentity.of(treePath)
         }
     }
 
