@@ -114,18 +114,20 @@ import Testing
         let archive = try await Archive()
         let template = try await tombstone(archive, try await archive.add(day: 0))
         let tombstones = TombstoneStore(archive.firstMemory)
+        // A roll that is full is followed by another.
+        let (rounds, size) = runsSoak ? (5, 900) : (3, 300)
         var links: [ChainLink] = []
-        for round in 0..<5 {
-            for number in 0..<900 {
+        for round in 0..<rounds {
+            for number in 0..<size {
                 var one = template
-                one.sequence = Int64(round * 900 + number + 1)
+                one.sequence = Int64(round * size + number + 1)
                 one.manifestSHA256 = Array(SHA256.hash(data: Array("\(one.sequence)".utf8)))
                 if number % 100 == 0 { links.append(one.link) }
                 try await tombstones.write(one)
             }
-            #expect(try await tombstones.rollUp { _ in true } == 900)
+            #expect(try await tombstones.rollUp { _ in true } == size)
         }
-        #expect(archive.firstMemory.keys.filter { $0.hasPrefix("tombstones/") }.count == 2)
+        #expect(archive.firstMemory.keys.filter { $0.hasPrefix("tombstones/") }.count == (runsSoak ? 2 : 1))
         let check = ChainCheck(in: archive.firstMemory, configuration: archive.workplace.reader)
         #expect(try await check.find(links).vanished == [])
         let unknown = ChainLink(key: template.key, sha256: [UInt8](repeating: 3, count: 32))
