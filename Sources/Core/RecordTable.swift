@@ -6,6 +6,10 @@ package protocol RecordTable: Sendable {
     /// For people: `table public.audit_log of database clinic on db.example:5432`.
     var label: String { get }
 
+    /// What comes is at the end, whatever anybody does: a file that is written on. In a table a record may come to stand
+    /// before others that were there already.
+    var onlyGrowsAtItsEnd: Bool { get }
+
     /// What stands there past `id`, or from the beginning where it is `nil`.
     func waiting(after id: RecordID?) async throws -> WaitingRecords
 
@@ -16,6 +20,10 @@ package protocol RecordTable: Sendable {
     /// Where ids can be handed out before what carries them is seen, this waits for those who may still write a smaller
     /// one than `through`, and throws where that takes too long.
     func records(after: RecordID?, through: RecordID) async throws -> any ByteSource
+}
+
+extension RecordTable {
+    package var onlyGrowsAtItsEnd: Bool { false }
 }
 
 package enum RecordID: Hashable, Comparable, Sendable, CustomStringConvertible {

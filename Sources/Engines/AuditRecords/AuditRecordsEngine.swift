@@ -1,5 +1,5 @@
 package import Core
-import Streams
+package import Streams
 
 /// The engine `audit-records`: each set holds the records that came after those of the set before, and says which they
 /// are. The source is only read.
@@ -10,12 +10,17 @@ package struct AuditRecordsEngine: Engine {
     let settings: AuditRecordsSettings
     let clock: any WallClock
     let random: RandomBytes
+    private let slowDigest: SlowDigest
 
     /// `clock` tells when a set is due; `random` salts a digest and names what a restore stages.
-    package init(_ settings: AuditRecordsSettings, clock: any WallClock, random: @escaping RandomBytes) {
+    package init(
+        _ settings: AuditRecordsSettings, clock: any WallClock, random: @escaping RandomBytes,
+        slowDigest: SlowDigest = .standard
+    ) {
         self.settings = settings
         self.clock = clock
         self.random = random
+        self.slowDigest = slowDigest
     }
 
     package var capabilities: EngineCapabilities {
@@ -55,7 +60,12 @@ package struct AuditRecordsEngine: Engine {
         _ table: any RecordTable, _ request: SnapshotRequest, _ previous: (facts: TrailFacts, time: Timestamp)?
     ) async throws -> SnapshotAnswer {
         let joint = try await previous.asyncMap { try await self.joint($0.facts, request) }
+        // Counted before what waits is, so that what comes in between is not taken for late.
+        let counted = try await previous.asyncMap { try await self.countAgain($0.facts, in: table) }
         let waiting = try await table.waiting(after: joint?.id)
+        if let previous, let counted = counted ?? nil, counted - waiting.count > previous.facts.count {
+            throw AuditRecordsError.late(counted - waiting.count, previous.facts, in: place)
+        }
         let now = clock.now()
         guard let last = waiting.last else {
             // Nothing new, and the end of what is stored still there: ids that began anew would not be seen otherwise.
@@ -70,7 +80,14 @@ package struct AuditRecordsEngine: Engine {
         return .taken(
             AuditSnapshot(
                 joined(records, joint), of: settings, place: place, after: joint?.id, through: last, time: now,
-                random: random))
+                random: random, slowDigest: slowDigest))
+    }
+
+    /// How many records now follow on what the last set followed on. More than it holds and than wait came late: with an
+    /// id smaller than its last, after it was stored. Fewer is no fault, for what is stored may be taken away.
+    private func countAgain(_ facts: TrailFacts, in table: any RecordTable) async throws -> Int64? {
+        if table.onlyGrowsAtItsEnd { return nil }
+        return try await table.waiting(after: facts.after).count
     }
 
     /// What is known of the last set's last record: from its contents, where a key here opens them.
@@ -83,7 +100,7 @@ package struct AuditRecordsEngine: Engine {
         if let contents = try await request.previousContents(), let digest = LastRecord.digest(in: contents) {
             return Joint(id: facts.end, known: .digest(digest))
         }
-        return Joint(id: facts.end, known: .slow(facts.lastRecord))
+        return Joint(id: facts.end, known: .slow(facts.lastRecord, slowDigest))
     }
 
     private func joined(_ records: any ByteSource, _ joint: Joint?) -> any ByteSource {
@@ -132,7 +149,7 @@ package struct AuditRecordsEngine: Engine {
         return .taken(
             AuditSnapshot(
                 MemorySource(lines), of: settings, place: place, after: after, through: last, time: clock.now(),
-                random: random))
+                random: random, slowDigest: slowDigest))
     }
 
     // MARK: Verify

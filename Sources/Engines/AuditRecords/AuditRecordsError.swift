@@ -4,7 +4,8 @@ package import Core
 /// patients.
 package struct AuditRecordsError: Failure, Equatable {
     package enum Kind: Equatable, Sendable {
-        case configuration, event, unreadable, badRecord, gap, overlap, rewritten, disorder, damaged, foreign, refused
+        case configuration, event, unreadable, badRecord, gap, overlap, late, rewritten, disorder, damaged, foreign,
+            refused
     }
 
     package var kind: Kind
@@ -76,6 +77,17 @@ extension AuditRecordsError {
             .overlap, exitCode: .source, reading, object: place,
             cause: "id \(id) does not follow on id \(last), with which the last set ends",
             hint: "send records in the order of their ids, each once; those of sets are listed by 'lifeboat list'")
+    }
+
+    static func late(_ found: Int64, _ facts: TrailFacts, in place: String) -> AuditRecordsError {
+        let range = facts.after.map { "after id \($0)" } ?? "from the beginning"
+        return AuditRecordsError(
+            .late, reading, object: place,
+            cause: "\(range) up to id \(facts.end) the source has \(found) records, and the set of these ids holds "
+                + "\(facts.count): the others came after it was stored",
+            hint:
+                "compare the two to find them; ids have to be given in the order in which records can be seen, which "
+                + "ids that clients make by themselves are not")
     }
 
     static func rewritten(_ id: RecordID, in place: String) -> AuditRecordsError {

@@ -10,6 +10,7 @@ final class AuditSnapshot: Snapshot {
     private let through: RecordID?
     private let place: String
     private let random: RandomBytes
+    private let slowDigest: SlowDigest
     private let trail: Guarded<TrailReader>
     private let state = Guarded(State())
 
@@ -23,7 +24,8 @@ final class AuditSnapshot: Snapshot {
     /// `source` gives what follows on `after`, line by line.
     init(
         _ source: any ByteSource, of settings: AuditRecordsSettings, place: String, after: RecordID?,
-        through: RecordID?, time: Timestamp, random: @escaping RandomBytes
+        through: RecordID?, time: Timestamp, random: @escaping RandomBytes,
+        slowDigest: SlowDigest
     ) {
         self.source = source
         self.time = time
@@ -31,6 +33,7 @@ final class AuditSnapshot: Snapshot {
         self.through = through
         self.place = place
         self.random = random
+        self.slowDigest = slowDigest
         trail = Guarded(
             TrailReader(
                 idMember: settings.idMember, isContiguous: settings.idsAreContiguous, after: after, place: place))
@@ -72,7 +75,9 @@ final class AuditSnapshot: Snapshot {
             throw AuditRecordsError.gap(after: after ?? .number(0), found: nil, in: place)
         }
         if let through, summary.end != through { throw AuditRecordsError.vanished(through, in: place) }
-        let digest = try await onThread("digest") { [random] in try SlowDigest.make(of: last, random: random) }
+        let digest = try await onThread("digest") { [random, slowDigest] in
+            try slowDigest.make(of: last, random: random)
+        }
         state.withLock {
             $0.facts = TrailFacts(
                 start: summary.start, end: summary.end, count: summary.count, after: after, lastRecord: digest)

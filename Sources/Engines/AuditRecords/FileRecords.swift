@@ -20,6 +20,7 @@ package struct FileRecords: RecordTable {
     }
 
     package var label: String { "files \(pattern)" }
+    package var onlyGrowsAtItsEnd: Bool { true }
 
     package func waiting(after id: RecordID?) async throws -> WaitingRecords {
         let lines = FileLines(try await files(after: id), after: id, through: nil, idMember: member, label: label)

@@ -8,8 +8,8 @@ struct Joint: Sendable {
     enum Known: Sendable {
         /// SHA-256 of its line.
         case digest([UInt8])
-        /// ``SlowDigest`` of it, where nothing here opens the set.
-        case slow(String)
+        /// A slow digest of it, where nothing here opens the set.
+        case slow(String, SlowDigest)
     }
 
     var id: RecordID
@@ -19,7 +19,7 @@ struct Joint: Sendable {
     func isSame(_ line: [UInt8]) throws -> Bool {
         switch known {
         case .digest(let digest): Array(SHA256.hash(data: line)) == digest
-        case .slow(let text): try SlowDigest.matches(text, line)
+        case .slow(let text, let digest): try digest.matches(text, line)
         }
     }
 }

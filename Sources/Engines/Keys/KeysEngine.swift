@@ -1,5 +1,5 @@
 package import Core
-import Streams
+package import Streams
 
 /// The engine `keys`: files of encryption keys, each with what is known of it. A snapshot reads them as one picture and
 /// changes nothing; a restore exchanges the directory.
@@ -27,18 +27,20 @@ package struct KeysEngine: Engine {
     let candidates: KeyCandidates
     let clock: any WallClock
     let random: RandomBytes
+    private let slowDigest: SlowDigest
 
     /// `recipients` are those that every set is sealed for; an optional one may be missing from a set, and so is no
     /// safe place. `candidates` says what a key file can be read as.
     package init(
         _ settings: KeysSettings, recipients: [any KeyProvider], candidates: @escaping KeyCandidates,
-        clock: any WallClock, random: @escaping RandomBytes
+        clock: any WallClock, random: @escaping RandomBytes, slowDigest: SlowDigest = .standard
     ) {
         self.settings = settings
         self.recipients = recipients
         self.candidates = candidates
         self.clock = clock
         self.random = random
+        self.slowDigest = slowDigest
     }
 
     var place: String { settings.directories.joined(separator: ", ") }
@@ -75,8 +77,8 @@ package struct KeysEngine: Engine {
                         "unchangedSince": .string(previous.key.description), "keys": .integer(Int64(keys.keys.count)),
                     ]))
         }
-        let digest = try await onThread("digest") { [random] in
-            try SlowDigest.make(of: contents.json.canonicalBytes, random: random)
+        let digest = try await onThread("digest") { [random, slowDigest] in
+            try slowDigest.make(of: contents.json.canonicalBytes, random: random)
         }
         return .taken(
             KeysSnapshot(keys, contents: contents, facts: facts(keys, time: time, digest: digest, among: found)))
@@ -122,7 +124,9 @@ package struct KeysEngine: Engine {
             return false
         }
         guard let digest = previous.details[Detail.digest] else { return false }
-        return try await onThread("digest") { try SlowDigest.matches(digest, contents.json.canonicalBytes) }
+        return try await onThread("digest") { [slowDigest] in
+            try slowDigest.matches(digest, contents.json.canonicalBytes)
+        }
     }
 }
 

@@ -39,7 +39,8 @@ package struct MySQLRecords: RecordTable {
             lockWait: writersWait)
         defer { session.close() }
         let shape = try await MySQLRecordShape.read(self, session)
-        try await waitForWriters(of: shape, session)
+        // Of a single id that has been stored before, nobody can still write a smaller one.
+        if after == nil || after != through.predecessor { try await waitForWriters(of: shape, session) }
         let statement =
             "SELECT * FROM \(shape.table)\(try shape.condition(after: after, through: through)) "
             + "ORDER BY \(shape.sortedID)"

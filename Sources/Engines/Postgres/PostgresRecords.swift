@@ -151,8 +151,8 @@ struct RecordTableShape {
                 LEFT JOIN pg_catalog.pg_attribute AS attribute
                   ON attribute.attrelid = class.oid AND attribute.attname = $2 AND attribute.attnum > 0
                   AND NOT attribute.attisdropped
-                LEFT JOIN pg_catalog.pg_sequence AS sequence ON attribute.attnum IS NOT NULL
-                  AND sequence.seqrelid = pg_get_serial_sequence(class.oid::regclass::text, $2)::regclass
+                LEFT JOIN pg_catalog.pg_sequence AS sequence ON sequence.seqrelid = CASE WHEN attribute.attnum IS NOT NULL
+                  THEN pg_get_serial_sequence(class.oid::regclass::text, $2)::regclass END
                 """, [records.table, records.idColumn], to: "look at the table of records"
             ).first
         else {
