@@ -114,7 +114,7 @@ struct Sources: Sendable {
                 directories: settings.paths, schedule: schedule,
                 verifyInterval: Int64(settings.verifyIntervalHours) * 3600),
             recipients: try Composition.providers(target.recipients, of: target, keys),
-            candidates: Composition.keyCandidates, clock: SystemClock(), random: systemRandom)
+            candidates: Composition.keyCandidates(of: target, keys), clock: SystemClock(), random: systemRandom)
     }
 
     private func files(_ settings: FilesSettings, base: String) throws -> FileTrees {

@@ -9,7 +9,8 @@ import PKCS11Keyring
 final class KeyHolders: Sendable {
     let cloud: Cloud
     let modules = PKCS11Modules()
-    private let gpgProgram: String
+    /// The path of gpg.
+    let gpgProgram: String
     private let keyrings = Guarded<[(settings: GPGSettings, keyring: OpenPGPKeyring)]>([])
 
     /// `environment`: `GPG_BIN` and `PATH` say where gpg is.

@@ -87,3 +87,25 @@ struct TrailAndKeysTests {
         }
     }
 }
+
+@Suite("A safe that holds its own OpenPGP key", .needs(.program("gpg")))
+struct OpenPGPSafeTests {
+    /// The private key of the only recipient lies among the keys, exported, armoured or not: refused by what it opens.
+    /// Its public half may lie there.
+    @Test(arguments: [true, false])
+    func isRefused(isArmoured: Bool) async throws {
+        try await EngineSite.with(.keys) { site in
+            let person = try GnuPG(in: site.directory)
+            let key = try person.makeKey("clinic")
+            let open = try person.exported(key, secret: false)
+            let environment = ["BACKUP_RECIPIENTS": "gpg:\(key)", "BACKUP_GPG_KEYS": open]
+            try writeFile(site.directory + "/home/keys/public.pgp", try contentsOfFile(open))
+            try await site.event(["backupType": .string("daily")], environment: environment)
+            let place = site.directory + "/home/keys/harmless"
+            try person.run((isArmoured ? ["--armor"] : []) + ["--output", place, "--export-secret-keys", key])
+            let refused = try await site.event(
+                ["backupType": .string("daily")], environment: environment, expecting: .keys)
+            #expect(refused.error("cause").contains("gpg:\(key) in harmless"))
+        }
+    }
+}

@@ -44,8 +44,8 @@ struct RecipientCheck: Sendable {
             do {
                 guard let opened = try await candidate.unwrap(probe.wrapped, context: Self.context) else { continue }
                 if isSame(opened, probe.dataKey) { return true }
-            } catch is any Failure {
-                // It is another key.
+            } catch let failure as any Failure where failure.exitCode == .keys {
+                // It is another key. What keeps a key from being tried at all is no answer.
                 continue
             }
         }
