@@ -173,7 +173,10 @@ let package = Package(
         tests("FilesEngineTests", ["Core", "FilesEngine", "Streams", "TestSupport", crypto]),
         tests(
             "KeysEngineTests",
-            ["Core", "KeysEngine", "FilesEngine", "LocalKeyring", "RSAKeyring", "Streams", "TestSupport", crypto]),
+            [
+                "Core", "KeysEngine", "FilesEngine", "LocalKeyring", "RSAKeyring", "Streams", "TestSupport", crypto,
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+            ]),
         tests(
             "AuditRecordsTests",
             [
