@@ -118,7 +118,7 @@ struct SetTests {
 
 extension TakenSet {
     /// Asks for an examination with `before` as what the chain has before this set.
-    fileprivate func request(after before: TakenSet?) -> ExamineRequest {
+    func request(after before: TakenSet?) -> ExamineRequest {
         var request = examineRequest(recompute: true, after: before?.manifest)
         request.manifest.previous = ChainLink(key: testKey, sha256: [])
         return request

@@ -65,7 +65,7 @@ extension MySQLError {
         case 3159, 4151:
             (
                 .encryption, "the server takes connections only with TLS",
-                "set MYSQL_SSL_MODE to verified, and MYSQL_SSL_CA to the authority's file"
+                "set MYSQL_SSL_MODE to VERIFY_IDENTITY, and MYSQL_SSL_CA to the authority's file"
             )
         case 2005:
             (.unreachable, "the host's name is not known", "check MYSQL_HOST and the name service")

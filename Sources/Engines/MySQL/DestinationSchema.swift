@@ -81,6 +81,12 @@ struct SchemaInventory: Sendable {
         return events.map { "DROP EVENT IF EXISTS \(full($0))" }
             + triggers.map { "DROP TRIGGER IF EXISTS \(full($0))" }
             + views.map { "DROP VIEW IF EXISTS \(full($0))" }
-            + routines.map { "DROP \($0.kind) IF EXISTS \(full($0.name))" }
+            + routines.flatMap { routine in
+                let drop = "DROP \(routine.kind) IF EXISTS \(full(routine.name))"
+                // MariaDB knows the word only in the mode that packages are made in.
+                return routine.kind == "PACKAGE"
+                    ? ["SET @lifeboat_mode = @@sql_mode, sql_mode = ORACLE", drop, "SET sql_mode = @lifeboat_mode"]
+                    : [drop]
+            }
     }
 }
