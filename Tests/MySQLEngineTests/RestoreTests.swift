@@ -181,11 +181,16 @@ struct RestoreTests {
         try await server.sql("CREATE PROCEDURE p() SELECT 1; CREATE PROCEDURE q() SELECT 1", database: database)
         let user = try await server.createUser(
             "caller", grants: ["EXECUTE ON PROCEDURE `\(database)`.p", "ALTER ROUTINE ON PROCEDURE `\(database)`.q"])
-        let before = try await server.sql("SHOW GRANTS FOR '\(user)'@localhost")
+        // In whatever order the server shows them.
+        func grants() async throws -> Set<Substring> {
+            Set(try await server.sql("SHOW GRANTS FOR '\(user)'@localhost").split(separator: "\n"))
+        }
+        let before = try await grants()
+        #expect(before.count == 3)
         let engine = server.engine(database)
         let set = try await engine.take()
         try await engine.restore(set.request("g-\(database)"), safety: set)
-        #expect(try await server.sql("SHOW GRANTS FOR '\(user)'@localhost") == before)
+        #expect(try await grants() == before)
     }
 
     @Test("loads a dump with the head of newer programs and one without, and refuses a client's commands")
@@ -225,7 +230,8 @@ struct RestoreTests {
         let error = await #expect(throws: MySQLError.self) {
             try await engine.restore(doubled.request("f-\(database)"), safety: set)
         }
-        #expect(error?.number == 1062 && error?.exitCode == .restoreFailedOriginalIntact)
+        // Rows that come in bulk into an empty table are only refused when they are committed.
+        #expect([1062, 1180].contains(error?.number) && error?.exitCode == .restoreFailedOriginalIntact)
         #expect(error.map { !"\($0)\($0.hint)".contains("MARKER") } == true)
         #expect(try await server.databases(database) == [database])
         #expect(try await engine.take().contents == set.contents)

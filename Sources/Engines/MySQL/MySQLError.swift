@@ -102,6 +102,11 @@ extension MySQLError {
         case 1356: ("a view refers to what is not there any more", "repair or drop the view, then run again")
         case 1273, 1115: ("an unknown collation or character set", "restore on a server of the set's version")
         case 1062: ("a key is there twice", "the dump does not fit the server: see its log")
+        case 1180:
+            (
+                "what was written could not be committed",
+                "a key may be there twice, or the disk be full: see the server's log"
+            )
         default:
             (nil, "look the number up in the manual ('Error Codes'); the server's log may say more")
         }
