@@ -15,7 +15,10 @@ do {
     }
     let run = Run(command.invocation, environment: processEnvironment(), termination: try Termination())
     let code = await run.execute()
-    exit(code.rawValue)
+    // At once: a device's module, loaded for a key, may end the process with a signal when the libraries under it have
+    // been taken down before it, and the exit code is what the job is judged by.
+    fflush(nil)
+    _exit(code.rawValue)
 } catch let failure as any Failure {
     Output.writeError(failure.description)
     exit(failure.exitCode.rawValue)
