@@ -5,7 +5,7 @@ import CryptoExtras
 /// A digest that may stand in clear although what it is of could be guessed: salted, and by scrypt (RFC 7914), so that
 /// each guess costs time and memory. For knowing something again without being able to open it.
 package struct SlowDigest: Sendable {
-    /// A tenth of a second and 32 MiB a guess.
+    /// Some tenths of a second and 32 MiB a guess.
     package static let standard = SlowDigest(rounds: 1 << 15)
 
     private static let blockSize = 8
