@@ -145,10 +145,12 @@ package struct PKCS11KeyProvider: KeyProvider {
             let module = try loadModule(operation)
             used.withLock { $0 = module }
             guard !module.isStuck.value else { throw late }
-            let session = try PKCS11Session(
-                PKCS11Token(uri, in: module, key: capabilities.name, operation: operation))
-            if let pin { try session.logIn(pin) }
-            return try body(session)
+            return try module.turn.withLock { _ throws(PKCS11Error) in
+                let session = try PKCS11Session(
+                    PKCS11Token(uri, in: module, key: capabilities.name, operation: operation))
+                if let pin { try session.logIn(pin) }
+                return try body(session)
+            }
         }
     }
 

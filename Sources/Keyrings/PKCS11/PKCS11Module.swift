@@ -24,13 +24,16 @@ package final class PKCS11Modules: Sendable {
     }
 }
 
-/// One module, loaded and initialised. Its functions may be called from any thread: it was told to lock.
+/// One module, loaded and initialised. Its functions may be called from any thread, one at a time.
 final class PKCS11Module: @unchecked Sendable {
     let path: String
     let functions: FunctionList
     /// The PIN that each token has refused last, by its label and serial number. Held while a PIN is tried, so that
     /// two tasks cannot try the same wrong one.
     let refusedPINs = Guarded<[String: Secret]>([:])
+    /// Held while the module is used. It was told to lock for itself, and not every one does so well: SoftHSM lost a
+    /// token for good where one thread logs in while another looks at it. A set needs a call or two.
+    let turn = Guarded(())
     /// It has let a call run into its time limit: the next one would only hold another thread.
     let isStuck = Guarded(false)
 
