@@ -31,8 +31,8 @@ final class PKCS11Module: @unchecked Sendable {
     /// The PIN that each token has refused last, by its label and serial number. Held while a PIN is tried, so that
     /// two tasks cannot try the same wrong one.
     let refusedPINs = Guarded<[String: Secret]>([:])
-    /// Held while the module is used. It was told to lock for itself, and not every one does so well: SoftHSM lost a
-    /// token for good where one thread logs in while another looks at it. A set needs a call or two.
+    /// Held while the module is used. It was told to lock for itself, and not every one does so well: with several
+    /// threads in it SoftHSM lost a token for the rest of the process (seen). A set needs a call or two.
     let turn = Guarded(())
     /// It has let a call run into its time limit: the next one would only hold another thread.
     let isStuck = Guarded(false)
