@@ -200,22 +200,21 @@ struct HoldCommand: LifeboatCommand {
     static let configuration = CommandConfiguration(
         commandName: "hold", abstract: "Keep a set from being deleted until the hold is released.")
 
-    @Argument(help: "daily/backup-…, latest, daily/latest, daily/2025-01-15.")
-    var key: String
+    @OptionGroup var options: HoldOptions
 
-    @Option(name: .long, help: "Why; it is recorded with the set.")
-    var reason: String?
-
-    @OptionGroup var common: CommonOptions
-
-    var invocation: Invocation {
-        common.fields("hold", ["backupKey": .string(key), "reason": reason.map { .string($0) }])
-    }
+    var invocation: Invocation { options.fields("hold") }
 }
 
 struct ReleaseCommand: LifeboatCommand {
     static let configuration = CommandConfiguration(commandName: "release", abstract: "Lift the hold on a set.")
 
+    @OptionGroup var options: HoldOptions
+
+    var invocation: Invocation { options.fields("release") }
+}
+
+/// What setting and lifting a hold take.
+struct HoldOptions: ParsableArguments {
     @Argument(help: "daily/backup-…, latest, daily/latest, daily/2025-01-15.")
     var key: String
 
@@ -224,8 +223,8 @@ struct ReleaseCommand: LifeboatCommand {
 
     @OptionGroup var common: CommonOptions
 
-    var invocation: Invocation {
-        common.fields("release", ["backupKey": .string(key), "reason": reason.map { .string($0) }])
+    func fields(_ action: String) -> Invocation {
+        common.fields(action, ["backupKey": .string(key), "reason": reason.map { .string($0) }])
     }
 }
 

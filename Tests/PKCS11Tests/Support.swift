@@ -30,9 +30,7 @@ final class SoftHSM: Sendable {
                 fflush(nil)
                 _exit(status)
             }, nil)
-        var template = Array("/tmp/lifeboat-hsm-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw TestFailure("no directory for SoftHSM") }
-        directory = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        directory = try ServerGuardian.makeDirectory("lifeboat-hsm")
         knownKey = "\(directory)/known.bin"
         try FileManager.default.createDirectory(atPath: "\(directory)/tokens", withIntermediateDirectories: false)
         try writeFile(

@@ -48,11 +48,7 @@ final class FakeTools: Sendable {
     /// Every program is the real one of `server`, except for what `scripts` says in shell; in them `$REAL` is the real
     /// one, and `--version` has been answered already.
     init(_ server: PostgresServer, _ scripts: [String: String] = [:], versions: [String: String] = [:]) throws {
-        var template = Array("/tmp/lifeboat-tools-XXXXXX".utf8CString)
-        directory = template.withUnsafeMutableBufferPointer { buffer in
-            guard let base = buffer.baseAddress, mkdtemp(base) != nil else { return "" }
-            return String(cString: base)
-        }
+        directory = try ServerGuardian.makeDirectory("lifeboat-tools")
         for name in ["pg_dump", "pg_dumpall", "psql"] {
             let version = versions[name].map { "echo '\(name) (PostgreSQL) \($0)'; exit 0" } ?? "exec $REAL --version"
             let script = """
