@@ -25,7 +25,7 @@ final class DatabaseSnapshot: Snapshot {
 
     private struct State {
         var handedOut = 0
-        var output: SQLDumpOutput?
+        var output: ToolOutput?
         var watch: SessionWatch?
         var found: SQLDumpFacts?
         var isOver = false
@@ -173,7 +173,7 @@ final class DatabaseSnapshot: Snapshot {
 
     private func database() throws -> any ByteSource {
         let endpoint = engine.endpoint
-        let output = try SQLDumpOutput(
+        let output = try ToolOutput(
             programs.dumpCommand(database: endpoint.database, scope), of: programs, object: endpoint.label)
         state.withLock {
             $0.output = output

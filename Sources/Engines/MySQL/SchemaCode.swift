@@ -21,7 +21,7 @@ struct SchemaCode {
         rewriting.releasedEvents = released
         var scope = ClientPrograms.DumpScope()
         scope.hasRows = false
-        let output = try SQLDumpOutput(
+        let output = try ToolOutput(
             restore.programs.dumpCommand(database: schema, scope), of: restore.programs,
             object: restore.endpoint.label(of: schema))
         let source = RewrittenSQL(output, database: schema, rewriting) { _, _ in }

@@ -194,7 +194,7 @@ struct SchemaRestore: RestorePlan {
         let probe = try await ServerSession.open(endpoint, database: nil)
         let known = try await SessionWatch.sessions(in: schema, seenFrom: probe)
         probe.close()
-        let output = try SQLDumpOutput(
+        let output = try ToolOutput(
             programs.dumpCommand(database: schema, scope), of: programs, object: endpoint.label(of: schema))
         let watch = SessionWatch(
             endpoint, database: schema, known: known, meter: request.meter, every: engine.options.heartbeat)

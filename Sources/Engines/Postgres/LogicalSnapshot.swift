@@ -10,7 +10,7 @@ final class LogicalSnapshot: Snapshot {
 
     private struct State {
         var handedOut = 0
-        var outputs: [DumpOutput] = []
+        var outputs: [ToolOutput] = []
         var heartbeat: Heartbeat?
         var isOver = false
     }
@@ -140,8 +140,8 @@ final class LogicalSnapshot: Snapshot {
         return try ObservedSource(output, name: "contents") { [contents] in try contents.read($0) }
     }
 
-    private func start(_ command: ChildCommand, _ completionLine: String) throws -> DumpOutput {
-        let output = try DumpOutput(command, completionLine: completionLine, object: engine.endpoint.label)
+    private func start(_ command: ChildCommand, _ completionLine: String) throws -> ToolOutput {
+        let output = try ToolOutput(command, completionLine: completionLine, object: engine.endpoint.label)
         state.withLock { $0.outputs.append(output) }
         return output
     }

@@ -41,7 +41,7 @@ struct DumpPrograms: Sendable {
     ) async throws -> Contents {
         let command = try dumpCommand(
             database: database, application: application, lockTimeout: timing.dumpLock, picture: nil)
-        let output = try DumpOutput(
+        let output = try ToolOutput(
             command, completionLine: CompletionLine.database, object: tools.endpoint.label(of: database))
         let heartbeat = Heartbeat(
             tools.endpoint, database: other, application: application, meter: meter, every: timing.heartbeat)

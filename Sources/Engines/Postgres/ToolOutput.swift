@@ -16,46 +16,12 @@ extension StreamTail {
     }
 }
 
-/// The output of a dump tool. Its end is only reported when the tool has exited 0 and its completion line has come.
-final class DumpOutput: ByteSource {
-    private let child: ChildOutput
-    private let label: String
-    private let completionLine: String
-    private let object: String
-    private let tail = Guarded(StreamTail())
-    private let ended = Guarded(false)
-
-    init(_ command: ChildCommand, completionLine: String, object: String) throws {
-        child = try ChildOutput(command)
-        label = command.label
-        self.completionLine = completionLine
-        self.object = object
-    }
-
-    func next() throws -> Chunk? {
-        let chunk: Chunk?
-        do {
-            chunk = try child.next()
-        } catch let failure as ChildFailure {
-            throw PostgresError.dumpTool(failure, on: object)
-        }
-        if let chunk {
-            tail.withLock { $0.add(chunk.bytes) }
-            return chunk
-        }
-        guard tail.value.ends(with: completionLine) else { throw PostgresError.incompleteDump(label, of: object) }
-        ended.withLock { $0 = true }
-        return nil
-    }
-
-    /// Whether the end has been reported.
-    var isComplete: Bool { ended.value }
-
-    func cancel() { child.cancel() }
-
-    /// Ends the tool and waits until it is gone.
-    func end() async {
-        child.cancel()
-        await child.ended()
+extension ToolOutput {
+    /// Of a program of PostgreSQL that ends its dump with `completionLine`.
+    convenience init(_ command: ChildCommand, completionLine: String, object: String) throws {
+        let label = command.label
+        try self.init(
+            command, isWhole: { $0.ends(with: completionLine) }, failed: { PostgresError.dumpTool($0, on: object) },
+            cutShort: { PostgresError.incompleteDump(label, of: object) })
     }
 }
