@@ -150,6 +150,21 @@ struct BatchTests {
         #expect(try await failure { try await Trail(table, contiguous: true).back() }.kind == .configuration)
     }
 
+    /// A last set that does not open holds nothing up: its manifest is gone on from, and the next set says so.
+    @Test func goesOnAfterADamagedSet() async throws {
+        let table = MemoryTable(1...3)
+        let trail = Trail(table)
+        try await trail.back()
+        table.add(4...4)
+        var request = trail.request(isForced: true)
+        request.previousContents = {
+            throw JobFailure(.verificationFailed, "read the set", cause: "it is damaged", hint: "none")
+        }
+        let set = try await trail.engine.take(request)
+        #expect(set.ids == "4-4")
+        #expect(set.facts.exceptions == ["the set before this one could not be opened: it is damaged"])
+    }
+
     /// A target whose chain belongs to another engine is refused rather than begun anew.
     @Test func refusesAnotherEnginesChain() async throws {
         let trail = Trail(MemoryTable(1...2))

@@ -80,7 +80,7 @@ package struct AuditRecordsEngine: Engine {
         return .taken(
             AuditSnapshot(
                 joined(records, joint), of: settings, place: place, after: joint?.id, through: last, time: now,
-                random: random, slowDigest: slowDigest))
+                exceptions: joint?.exception.map { [$0] } ?? [], random: random, slowDigest: slowDigest))
     }
 
     /// How many records now follow on what the last set followed on. More than it holds and than wait came late: with an
@@ -97,10 +97,16 @@ package struct AuditRecordsEngine: Engine {
                 "AUDIT_ID", "there is no id before \(facts.end), from which it could be read again",
                 hint: "ids are whole numbers, or texts of one length in letters, digits and hyphens")
         }
-        if let contents = try await request.previousContents(), let digest = LastRecord.digest(in: contents) {
-            return Joint(id: facts.end, known: .digest(digest))
+        var joint = Joint(id: facts.end, known: .slow(facts.lastRecord, slowDigest))
+        do {
+            if let contents = try await request.previousContents(), let digest = LastRecord.digest(in: contents) {
+                joint.known = .digest(digest)
+            }
+        } catch let failure as any Failure where [.verificationFailed, .keys].contains(failure.exitCode) {
+            // New records are not left waiting for it, and its manifest has what is needed to go on.
+            joint.exception = "the set before this one could not be opened: \(failure.cause)"
         }
-        return Joint(id: facts.end, known: .slow(facts.lastRecord, slowDigest))
+        return joint
     }
 
     private func joined(_ records: any ByteSource, _ joint: Joint?) -> any ByteSource {
@@ -149,7 +155,7 @@ package struct AuditRecordsEngine: Engine {
         return .taken(
             AuditSnapshot(
                 MemorySource(lines), of: settings, place: place, after: after, through: last, time: clock.now(),
-                random: random, slowDigest: slowDigest))
+                exceptions: [], random: random, slowDigest: slowDigest))
     }
 
     // MARK: Verify

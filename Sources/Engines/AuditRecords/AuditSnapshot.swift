@@ -5,6 +5,7 @@ import Streams
 final class AuditSnapshot: Snapshot {
     private let source: any ByteSource
     private let time: Timestamp
+    private let exceptions: [String]
     private let after: RecordID?
     /// The id that has to be the last; `nil` where the source itself says what there is.
     private let through: RecordID?
@@ -24,11 +25,12 @@ final class AuditSnapshot: Snapshot {
     /// `source` gives what follows on `after`, line by line.
     init(
         _ source: any ByteSource, of settings: AuditRecordsSettings, place: String, after: RecordID?,
-        through: RecordID?, time: Timestamp, random: @escaping RandomBytes,
+        through: RecordID?, time: Timestamp, exceptions: [String], random: @escaping RandomBytes,
         slowDigest: SlowDigest
     ) {
         self.source = source
         self.time = time
+        self.exceptions = exceptions
         self.after = after
         self.through = through
         self.place = place
@@ -42,7 +44,7 @@ final class AuditSnapshot: Snapshot {
     /// What is known before the records have been read is only when that began.
     var facts: SnapshotFacts {
         let (facts, size) = state.withLock { ($0.facts, $0.size) }
-        return SnapshotFacts(time: time, sourceSize: size, details: facts?.details ?? [:], exceptions: [])
+        return SnapshotFacts(time: time, sourceSize: size, details: facts?.details ?? [:], exceptions: exceptions)
     }
 
     var parts: AsyncThrowingStream<Part, any Error> {

@@ -14,6 +14,8 @@ struct Joint: Sendable {
 
     var id: RecordID
     var known: Known
+    /// Why that is less than it could be.
+    var exception: String?
 
     /// Whether `line` is that very record. Blocks.
     func isSame(_ line: [UInt8]) throws -> Bool {
