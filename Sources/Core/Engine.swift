@@ -144,11 +144,16 @@ package struct Part: Sendable {
     /// It comes to be while another part is read, and would hold that one back: it is written beside the others,
     /// whatever the number of parts that may be written at once.
     package var isCompanion: Bool
+    /// No server and no dump tool works on this machine while it is read: its compression may use every core.
+    package var leavesCoresIdle: Bool
 
-    package init(name: String, source: any ByteSource, isCompanion: Bool = false) {
+    package init(
+        name: String, source: any ByteSource, isCompanion: Bool = false, leavesCoresIdle: Bool = false
+    ) {
         self.name = name
         self.source = source
         self.isCompanion = isCompanion
+        self.leavesCoresIdle = leavesCoresIdle
     }
 }
 

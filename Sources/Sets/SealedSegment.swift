@@ -12,8 +12,12 @@ final class PlainCursor: @unchecked Sendable {
     /// Bytes taken so far.
     private(set) var consumed: Int64 = 0
     private(set) var isAtEnd = false
+    let leavesCoresIdle: Bool
 
-    init(_ source: any ByteSource) { self.source = source }
+    init(_ source: any ByteSource, leavesCoresIdle: Bool = false) {
+        self.source = source
+        self.leavesCoresIdle = leavesCoresIdle
+    }
 
     /// What is there to be compressed, waiting for more where nothing is left; empty at the end.
     func available() throws -> UnsafeRawBufferPointer {
@@ -82,7 +86,9 @@ final class SealedSegment: ByteSource, @unchecked Sendable {
 
     /// A frame more, and what the compressor still holds, must fit as well. Never before something has been taken, so
     /// that every segment brings the part further.
-    private var isFull: Bool { cursor.consumed > beginning && stored + 4 * Int64(Chunk.size) > limit }
+    private var isFull: Bool {
+        cursor.consumed > beginning && stored + 2 * Int64(Chunk.size) + compressor.mostHeld > limit
+    }
 
     private func seal() throws -> Chunk? {
         let sealed = try writer?.seal(frame.bytes)

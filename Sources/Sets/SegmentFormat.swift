@@ -19,7 +19,9 @@ struct SegmentSealing: Sendable {
 
     /// The next segment of `cursor`, of `limit` bytes at most as stored.
     func seal(_ cursor: PlainCursor, messageID: [UInt8], limit: Int64) async throws -> any ByteSource {
-        let compressor = try compression.makeCompressor()
+        // What workers hold has to fit a segment too, with much to spare.
+        let compressor = try compression.makeCompressor(
+            onEveryCore: cursor.leavesCoresIdle && limit >= Self.roomForWorkers)
         guard let cipher else {
             let message = try MessageWriter(
                 dataKey: dataKey,
@@ -34,6 +36,7 @@ struct SegmentSealing: Sendable {
     }
 
     /// Bytes.
+    private static let roomForWorkers: Int64 = 1 << 30
     private static let overhead: Int64 = 1 << 20
 }
 
@@ -133,7 +136,9 @@ final class CompressedSegment: ByteSource, @unchecked Sendable {
 
     /// What the compressor still holds must fit as well. Never before something has been taken, so that every segment
     /// brings the part further.
-    private var isFull: Bool { cursor.consumed > beginning && written + 4 * Int64(Chunk.size) > limit }
+    private var isFull: Bool {
+        cursor.consumed > beginning && written + 2 * Int64(Chunk.size) + compressor.mostHeld > limit
+    }
 }
 
 /// What a cipher has opened, being decompressed: one chunk at a time, however well it was compressed.

@@ -147,7 +147,7 @@ package final class SetWriter: Sendable {
             source = RateLimitedSource(source, bytesPerSecond: limit, clock: configuration.clock)
         }
         if let meter { source = MeteredSource(source, meter: meter) }
-        let cursor = PlainCursor(source)
+        let cursor = PlainCursor(source, leavesCoresIdle: part.leavesCoresIdle)
         var segments: [Segment] = []
         repeat {
             segments.append(try await writeSegment(part.name, number: segments.count + 1, from: cursor))

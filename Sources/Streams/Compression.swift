@@ -5,6 +5,12 @@ package protocol Compressor: AnyObject {
     /// Takes from the front of `input` and adds to `output` until one of them is used up. With `end`, also what is held
     /// inside. `true` once nothing is left to take or to write; otherwise `output` is full: call again with another.
     func step(_ input: inout UnsafeRawBufferPointer, end: Bool, into output: Chunk) throws -> Bool
+    /// The most bytes it may have taken and not yet given.
+    var mostHeld: Int64 { get }
+}
+
+extension Compressor {
+    package var mostHeld: Int64 { 2 << 20 }
 }
 
 /// Reads a compressed stream, step by step.
@@ -40,9 +46,10 @@ package struct CompressionError: Failure {
 }
 
 extension Compression {
-    package func makeCompressor() throws -> any Compressor {
+    /// `onEveryCore`: in threads of its own beside the caller's, where the algorithm can.
+    package func makeCompressor(onEveryCore: Bool = false) throws -> any Compressor {
         switch algorithm {
-        case .zstd: try ZstdCompressor(level: level)
+        case .zstd: try ZstdCompressor(level: level, workers: onEveryCore ? ZstdCompressor.workersOfEveryCore : 0)
         case .gzip: try GzipCompressor(level: level)
         case .none: PlainCompressor()
         }

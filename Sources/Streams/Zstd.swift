@@ -1,18 +1,36 @@
 import CZstd
 import Core
+import Glibc
 
 /// One zstd frame with its checksum, by libzstd.
 ///
-/// Without worker threads: on two cores the server and the dump tool leave just enough for one thread of ours, and
-/// each further one was measured to slow the dump down.
+/// Usually without worker threads: on two cores the server and the dump tool leave just enough for one thread of ours,
+/// and each further one was measured to slow the dump down. A source that has neither leaves a core idle.
 final class ZstdCompressor: Compressor {
-    private let context: OpaquePointer
+    /// Bytes that a worker takes at once.
+    private static let jobSize = 2 << 20
+    /// More would need more memory than they save time.
+    private static let mostWorkers = 4
+    /// None where there is one core: the caller's thread is as quick.
+    static var workersOfEveryCore: Int {
+        let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+        return cores > 1 ? min(cores, mostWorkers) : 0
+    }
 
-    init(level: Int) throws {
+    private let context: OpaquePointer
+    let mostHeld: Int64
+
+    /// `workers`: threads that compress; 0 for the caller's own.
+    init(level: Int, workers: Int = 0) throws {
         guard let context = ZSTD_createCCtx() else { throw CompressionError.library("zstd", "out of memory") }
         self.context = context
+        // Each worker's piece, those that wait before and after them, and the window.
+        mostHeld = Int64(workers > 0 ? (2 * workers + 2) * Self.jobSize : Self.jobSize)
         try Self.check(ZSTD_CCtx_setParameter(context, ZSTD_c_compressionLevel, Int32(level)))
         try Self.check(ZSTD_CCtx_setParameter(context, ZSTD_c_checksumFlag, 1))
+        guard workers > 0 else { return }
+        try Self.check(ZSTD_CCtx_setParameter(context, ZSTD_c_nbWorkers, Int32(workers)))
+        try Self.check(ZSTD_CCtx_setParameter(context, ZSTD_c_jobSize, Int32(Self.jobSize)))
     }
 
     deinit { ZSTD_freeCCtx(context) }

@@ -1,5 +1,6 @@
 import Core
 import Streams
+import TestSupport
 import Testing
 
 struct CompressionTests {
@@ -58,6 +59,36 @@ struct CompressionTests {
             let packed = try Self.compress(bytes, compression, chunk: chunk)
             #expect(try Self.decompress(packed, compression, chunk: chunk) == bytes)
         }
+    }
+
+    @Test("On every core it is one frame like any other, and what it may hold is bounded")
+    func onEveryCore() throws {
+        var random = SeededRandom(seed: 7)
+        let bytes = (0..<24 << 20).map { $0 % 5 == 0 ? UInt8.random(in: 0...255, using: &random) : UInt8($0 & 15) }
+        let compression = Compression(algorithm: .zstd, level: 1)
+        let compressor = try compression.makeCompressor(onEveryCore: true)
+        let source = MemorySource(bytes)
+        var packed: [UInt8] = []
+        var given: Int64 = 0
+        while let input = try source.next() {
+            var rest = input.bytes
+            repeat {
+                let output = Chunk()
+                _ = try compressor.step(&rest, end: false, into: output)
+                packed.append(contentsOf: output.bytes)
+            } while !rest.isEmpty
+            given += Int64(input.count)
+        }
+        let before = packed.count
+        var isDone = false
+        var nothing = UnsafeRawBufferPointer(start: nil, count: 0)
+        while !isDone {
+            let output = Chunk()
+            isDone = try compressor.step(&nothing, end: true, into: output)
+            packed.append(contentsOf: output.bytes)
+        }
+        #expect(Int64(packed.count - before) <= compressor.mostHeld)
+        #expect(try Self.decompress(packed, compression, chunk: 1 << 20) == bytes)
     }
 
     @Test("A stream that is cut short, or goes on after its end, is refused", arguments: codecs.prefix(3))

@@ -77,7 +77,7 @@ final class TreeSnapshot: Snapshot {
             return number
         }
         switch number {
-        case 0: return Part(name: FileTrees.PartName.archive, source: try ReadArchive(self))
+        case 0: return Part(name: FileTrees.PartName.archive, source: try ReadArchive(self), leavesCoresIdle: true)
         case 1: return Part(name: FileTrees.PartName.listing, source: listing.source, isCompanion: true)
         default: return nil
         }
