@@ -17,11 +17,14 @@ struct EntryReader {
         }
     }
 
-    /// Everything but a file's bytes. `opened` is the file or directory itself.
+    /// Everything but a file's bytes. `opened` is the file or directory itself, and `known` its status where it has just
+    /// been asked for.
     func entry(
-        _ item: TreeWalk.Item, _ kind: FileEntry.Kind, opened: OpenFile?, wholePath: @autoclosure () -> [UInt8]
+        _ item: TreeWalk.Item, _ kind: FileEntry.Kind, opened: OpenFile?, known: stat? = nil,
+        wholePath: @autoclosure () -> [UInt8]
     ) throws(CallFailure) -> FileEntry {
-        let status = try opened?.status() ?? item.status
+        var status = known ?? item.status
+        if known == nil, let opened { status = try opened.status() }
         var entry = FileEntry(
             path: item.path, kind: kind, mode: status.st_mode & 0o7777, owner: status.st_uid, group: status.st_gid,
             modified: FileTime(

@@ -138,17 +138,17 @@ final class TreeArchive: ByteSource, @unchecked Sendable {
             switch links.meet(FileIdentity(status), item.path, links: Int(status.st_nlink)) {
             case .first: count = Int(status.st_nlink)
             case .further(let first):
-                let entry = try reader.entry(item, .file, opened: file, wholePath: path)
+                let entry = try reader.entry(item, .file, opened: file, known: status, wholePath: path)
                 put(try headers.hardLink(entry, to: first))
                 return
             case .forgotten: notes.add(.linkedFile, path)
             }
         }
         if status.st_size <= Self.smallFile, Int64(status.st_blocks) * 512 >= Int64(status.st_size) {
-            put(try smallFile(item, file, path, links: count))
+            put(try smallFile(item, file, status, path, links: count))
             return
         }
-        var entry = try reader.entry(item, .file, opened: file, wholePath: path)
+        var entry = try reader.entry(item, .file, opened: file, known: status, wholePath: path)
         entry.links = count
         // One status for the size in the header, the pieces, and what it is compared with afterwards.
         entry.size = Int64(status.st_size)
@@ -163,19 +163,21 @@ final class TreeArchive: ByteSource, @unchecked Sendable {
             padding: TarFormat.padding(after: stored))
     }
 
-    /// Header and bytes of a file that is read at once.
+    /// Header and bytes of a file that is read at once. `status` has just been asked for.
     private func smallFile(
-        _ item: TreeWalk.Item, _ file: OpenFile, _ path: [UInt8], links: Int
+        _ item: TreeWalk.Item, _ file: OpenFile, _ status: stat, _ path: [UInt8], links: Int
     ) throws -> [UInt8] {
+        var status = status
         var attempt = 1
         while true {
-            let before = FileVersion(try file.status())
-            var entry = try reader.entry(item, .file, opened: file, wholePath: path)
+            let before = FileVersion(status)
+            var entry = try reader.entry(item, .file, opened: file, known: status, wholePath: path)
             entry.links = links
             // One more than it should have shows one that has grown.
             let room = Int(min(entry.size, Int64(Self.smallFile))) + 1
             var bytes = try file.bytes(count: room)
-            let after = FileVersion(try file.status())
+            status = try file.status()
+            let after = FileVersion(status)
             let isStable = bytes.count == Int(entry.size) && after == before
             if isStable || attempt == Self.attempts {
                 if !isStable { notes.add(.changed, path) }
