@@ -59,6 +59,8 @@ let package = Package(
         .target(name: "CLinux", path: "Sources/CLinux"),
         // SHA-256 of very many short rows, two at a time.
         .target(name: "CSHA256", path: "Sources/CSHA256"),
+        // How far a run of plain bytes goes.
+        .target(name: "CScan", path: "Sources/CScan"),
         // CRC-32C by the processor's own instruction.
         .target(name: "CCRC32C", path: "Sources/CCRC32C"),
 
@@ -82,7 +84,9 @@ let package = Package(
         library("Operations", path: "Operations", ["Core", "Sets", log]),
         library(
             "PostgresEngine", path: "Engines/Postgres", ["Core", "Streams", "CLibpq", "CLinux", "CSHA256", crypto]),
-        library("MySQLEngine", path: "Engines/MySQL", ["Core", "Streams", "CMariaDB", "CLinux", "CSHA256", crypto]),
+        library(
+            "MySQLEngine", path: "Engines/MySQL",
+            ["Core", "Streams", "CMariaDB", "CLinux", "CSHA256", "CScan", crypto]),
         library(
             "MongoDBEngine", path: "Engines/MongoDB", ["Core", "Streams", "CMongoC", "CLinux", "CSHA256", crypto]),
         library("FilesEngine", path: "Engines/Files", ["Core", "Streams", "CLinux", "CSHA256", crypto]),
@@ -167,7 +171,7 @@ let package = Package(
             "SetsTests",
             ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "RSAKeyring", "TestSupport", crypto]),
         tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CSHA256", "TestSupport", crypto]),
-        tests("MySQLEngineTests", ["Core", "MySQLEngine", "Streams", "TestSupport", crypto]),
+        tests("MySQLEngineTests", ["Core", "MySQLEngine", "Streams", "CScan", "TestSupport", crypto]),
         tests(
             "MongoDBEngineTests", ["Core", "MongoDBEngine", "Streams", "TestSupport", crypto], exclude: ["StandIn"]),
         tests("FilesEngineTests", ["Core", "FilesEngine", "Streams", "TestSupport", crypto]),

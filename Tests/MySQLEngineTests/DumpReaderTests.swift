@@ -1,3 +1,4 @@
+import CScan
 import Core
 import Streams
 import TestSupport
@@ -73,6 +74,28 @@ struct DumpReaderTests {
     func pieces(size: Int) throws {
         for text in [Self.mariadb, Self.mysql] {
             #expect(try contents(of: text, pieces: size).contents == contents(of: text).contents)
+        }
+    }
+
+    @Test("reads over plain bytes as far as a byte-by-byte reader does, at every length and place")
+    func scans() {
+        var random = SeededRandom(seed: 11)
+        let signs = Array("'\\azAZ09@[`{/:,-_ )\u{80}\u{ff}".utf8)
+        for round in 0..<3000 {
+            let isPlain = round % 2 == 0
+            var bytes = (0..<Int.random(in: 0...70, using: &random)).map { _ in
+                isPlain ? UInt8(ascii: "k") : Array("abcXYZ059".utf8).randomElement(using: &random) ?? 0
+            }
+            if !bytes.isEmpty, round % 3 != 0 {
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = signs.randomElement(using: &random) ?? 0
+            }
+            let text = bytes.firstIndex { $0 == UInt8(ascii: "'") || $0 == UInt8(ascii: "\\") } ?? bytes.count
+            let word = bytes.firstIndex { byte in
+                !Character(Unicode.Scalar(byte)).isASCII
+                    || !(Character(Unicode.Scalar(byte)).isLetter || Character(Unicode.Scalar(byte)).isNumber)
+            }
+            #expect(cscan_plain_text(bytes, bytes.count) == text)
+            #expect(cscan_alphanumeric(bytes, bytes.count) == word ?? bytes.count)
         }
     }
 

@@ -59,7 +59,9 @@ struct ToolsAndRightsTests {
             server.engine("-x", tools: fake.search), server: ServerVersion(isMariaDB: false, 8, 0)
         ).dumpCommand(database: "-x", scope).arguments
         for all in [maria, mysql] {
-            #expect(all.first?.hasPrefix("--defaults-file=/proc/") == true)
+            // Where coreutils are, they stand before the tool and its path.
+            let own = all.first == "--output=256K" ? all.dropFirst(2) : all[...]
+            #expect(own.first?.hasPrefix("--defaults-file=/proc/") == true)
             #expect(all.suffix(2) == ["--", "-x"])
             for wanted in ["--single-transaction", "--routines", "--triggers", "--events", "--hex-blob"] {
                 #expect(all.contains(wanted))

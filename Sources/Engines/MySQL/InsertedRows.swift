@@ -1,3 +1,4 @@
+import CScan
 import Core
 
 /// The rows of one INSERT statement as they stream by, from behind the word VALUES up to and with the `;`. A row is
@@ -49,6 +50,12 @@ struct InsertedRows {
                 position = .inText
                 index += 1
             case .inRow:
+                let end = Self.endOfLettersAndDigits(bytes, index)
+                if end > index {
+                    wasDash = false
+                    index = end
+                    continue
+                }
                 index += 1
                 if byte == UInt8(ascii: "'") {
                     position = .inText
@@ -97,23 +104,27 @@ struct InsertedRows {
     /// The first quote or backslash at or after `start`.
     @inline(__always)
     private static func endOfPlainText(_ bytes: UnsafeRawBufferPointer, _ start: Int) -> Int {
-        var index = start
-        while index < bytes.count, bytes[index] != UInt8(ascii: "'"), bytes[index] != UInt8(ascii: "\\") {
-            index += 1
-        }
-        return index
+        guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return start }
+        return start + cscan_plain_text(base + start, bytes.count - start)
+    }
+
+    /// The first byte at or after `start` that is neither letter nor digit: blobs are long hexadecimals.
+    @inline(__always)
+    private static func endOfLettersAndDigits(_ bytes: UnsafeRawBufferPointer, _ start: Int) -> Int {
+        guard let base = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else { return start }
+        return start + cscan_alphanumeric(base + start, bytes.count - start)
     }
 
     @inline(__always)
     private static func isSpace(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\n") }
 
-    /// Numbers, `NULL`, hexadecimals, `_binary`, and the commas between: no parenthesis, no other quote, no comment.
+    /// What stands between the letters and digits of numbers, `NULL`, hexadecimals and `_binary`: no parenthesis, no
+    /// other quote, no comment.
     @inline(__always)
     private static func isLiteral(_ byte: UInt8) -> Bool {
         switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-            UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: ","), UInt8(ascii: "."), UInt8(ascii: "-"),
-            UInt8(ascii: "+"), UInt8(ascii: "_"), UInt8(ascii: " "):
+        case UInt8(ascii: ","), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "+"), UInt8(ascii: "_"),
+            UInt8(ascii: " "):
             true
         default: false
         }

@@ -170,7 +170,19 @@ struct ClientPrograms: Sendable {
             }
         }
         // An option in front could be taken for the name otherwise.
-        return command(dump, arguments + ["--", database])
+        return inLargePieces(command(dump, arguments + ["--", database]))
+    }
+
+    /// The tool writes 4 KiB at a time, and every piece is a call into the system and a word to whoever waits at the
+    /// other end of the pipe: coreutils' `stdbuf`, where it is installed, makes those fewer. Pieces of a mebibyte were
+    /// measured to be slower again.
+    private func inLargePieces(_ command: ChildCommand) -> ChildCommand {
+        let program = "/usr/bin/stdbuf"
+        guard access(program, X_OK) == 0 else { return command }
+        var buffered = command
+        buffered.executable = program
+        buffered.arguments = ["--output=256K", command.executable] + command.arguments
+        return buffered
     }
 
     /// Reads statements from its standard input into `database`; the first error ends it. The client's own commands
