@@ -57,7 +57,9 @@ final class AuditSnapshot: Snapshot {
             return !state.isHandedOut
         }
         guard isFirst else { return nil }
-        let observed = try ObservedSource(source, name: "trail") { [trail] chunk in
+        // What comes from a server is taken in one thread, looked at in another, and packed in a third.
+        let ahead = try PrefetchedSource(source, depth: 2, name: "records")
+        let observed = try ObservedSource(ahead, depth: 2, name: "trail") { [trail] chunk in
             try trail.withLock { try $0.read(chunk.bytes) }
         }
         return Part(

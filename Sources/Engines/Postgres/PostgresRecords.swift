@@ -55,9 +55,10 @@ package struct PostgresRecords: RecordTable {
             let shape = try await RecordTableShape.read(self, connection)
             // Of a single id that has been stored before, nobody can still write a smaller one.
             if after == nil || after != through.predecessor { try await waitForWriters(of: shape, connection) }
-            // In this form of CSV a line is the text itself: JSON holds neither of the two characters.
+            // In this form of CSV a line is the text itself: JSON holds neither of the two characters, and a record no
+            // line break.
             let statement = """
-                COPY (SELECT to_jsonb(r)::text FROM \(shape.name) AS r
+                COPY (SELECT \(shape.record) FROM \(shape.name) AS r
                 \(try shape.condition(after: after, through: through)) ORDER BY \(shape.sortedID))
                 TO STDOUT WITH (FORMAT csv, DELIMITER E'\\x02', QUOTE E'\\x01')
                 """
@@ -129,6 +130,15 @@ struct RecordTableShape {
     let relations: [String]
     private let column: String
     private let isNumber: Bool
+    /// Values of these types may bring line breaks along, as `json` does, which is kept as it was written.
+    private let mayHoldBreaks: Bool
+
+    /// A record as JSON on one line, in `r`. Between the tokens of JSON a line break means no more than a space, and
+    /// within them it cannot stand.
+    var record: String {
+        let text = "row_to_json(r)::text"
+        return mayHoldBreaks ? "replace(replace(\(text), E'\\n', ' '), E'\\r', ' ')" : text
+    }
 
     /// What the ids are compared and sorted by.
     var sortedID: String { isNumber ? "r.\(column)" : "r.\(column)::text COLLATE \"C\"" }
@@ -146,7 +156,14 @@ struct RecordTableShape {
                 SELECT class.oid::regclass::text, class.relkind, attribute.atttypid::regtype::text,
                   attribute.attnotnull, pg_is_in_recovery(),
                   (SELECT string_agg(relation::text, ',') FROM family),
-                  sequence.seqcache, sequence.seqincrement, sequence.seqcycle
+                  sequence.seqcache, sequence.seqincrement, sequence.seqcycle,
+                  EXISTS (
+                    SELECT FROM pg_catalog.pg_attribute AS held JOIN pg_catalog.pg_type AS type ON type.oid = held.atttypid
+                    LEFT JOIN pg_catalog.pg_type AS element ON element.oid = type.typelem AND type.typcategory = 'A'
+                    WHERE held.attrelid = class.oid AND held.attnum > 0 AND NOT held.attisdropped
+                    AND (coalesce(element.oid, type.oid) = 'pg_catalog.json'::regtype
+                      OR coalesce(element.typtype, type.typtype) NOT IN ('b', 'e')
+                      OR coalesce(element.typtype, type.typtype) = 'b' AND coalesce(element.oid, type.oid) >= 16384))
                 FROM named JOIN pg_catalog.pg_class AS class ON class.oid = named.relation
                 LEFT JOIN pg_catalog.pg_attribute AS attribute
                   ON attribute.attrelid = class.oid AND attribute.attname = $2 AND attribute.attnum > 0
@@ -161,7 +178,8 @@ struct RecordTableShape {
         try check(row, records)
         let shape = RecordTableShape(
             name: row.text(0), relations: row.text(5).split(separator: ",").map(String.init),
-            column: quoted(name: records.idColumn), isNumber: Self.numbers.contains(row.text(2)))
+            column: quoted(name: records.idColumn), isNumber: Self.numbers.contains(row.text(2)),
+            mayHoldBreaks: row.bool(9))
         if !row.bool(3) { try await shape.checkNulls(records, connection) }
         return shape
     }
