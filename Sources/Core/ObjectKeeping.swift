@@ -63,6 +63,32 @@ package enum StorageClass: String, CaseIterable, Sendable {
     package var isArchive: Bool { self == .glacier || self == .deepArchive }
 }
 
+/// What a bucket's rules choose the bodies of sets by. Nothing else of a set has tags: manifests, records and locks may
+/// never leave the standard class.
+package enum BodyTag {
+    package static let kind = (name: "lifeboat-kind", value: "body")
+    /// Which of the rules is the body's: a tier's, or ``auditRecords``.
+    package static let group = "lifeboat-tier"
+    package static let auditRecords = "audit-records"
+}
+
+/// By which of the bucket's rules the bodies of a target's sets move.
+package enum BodyGroup: Sendable {
+    case byTier
+    /// In the stages of a trail, whatever the tier.
+    case auditRecords
+
+    /// Of a body of a set of `tier`.
+    package func tags(of tier: Tier) -> [String: String] {
+        let group =
+            switch self {
+            case .byTier: tier.rawValue
+            case .auditRecords: BodyTag.auditRecords
+            }
+        return [BodyTag.kind.name: BodyTag.kind.value, BodyTag.group: group]
+    }
+}
+
 package enum Amendment: Equatable, Sendable {
     /// Adds a lock, prolongs it, or sets the legal hold; never shortens.
     case protect(Protection)

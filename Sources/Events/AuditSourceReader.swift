@@ -2,8 +2,8 @@ import Core
 
 /// Reads where audit records come from and how many make a set.
 ///
-/// Environment: `AUDIT_SOURCE` and so on. File: `from`, `table`, `id`, `ids`, `batchMinutes`, `batchRecords`. A database
-/// is reached as its own engine's settings beside them say, or as another target of the file is.
+/// Environment: `AUDIT_SOURCE` and so on. File: `from`, `table`, `id`, `ids`, `batchMinutes`, `batchRecords`,
+/// `activeDays`, `archiveDays`, `legalDays`. A database is reached as its own engine's settings beside them say, or as another target of the file is.
 enum AuditSourceReader {
     private static let from = SourceSetting(variable: "AUDIT_SOURCE", key: "from")
     private static let table = SourceSetting(variable: "AUDIT_TABLE", key: "table")
@@ -11,8 +11,13 @@ enum AuditSourceReader {
     private static let ids = SourceSetting(variable: "AUDIT_IDS", key: "ids")
     private static let batchMinutes = SourceSetting(variable: "AUDIT_BATCH_MINUTES", key: "batchMinutes")
     private static let batchRecords = SourceSetting(variable: "AUDIT_BATCH_RECORDS", key: "batchRecords")
+    static let activeDays = SourceSetting(variable: "AUDIT_ACTIVE_DAYS", key: "activeDays")
+    static let archiveDays = SourceSetting(variable: "AUDIT_ARCHIVE_DAYS", key: "archiveDays")
+    static let legalDays = SourceSetting(variable: "AUDIT_LEGAL_DAYS", key: "legalDays")
 
-    static let settings = [from, table, id, ids, batchMinutes, batchRecords]
+    static let settings = [
+        from, table, id, ids, batchMinutes, batchRecords, activeDays, archiveDays, legalDays,
+    ]
 
     private enum Order: String, CaseIterable {
         case increasing, contiguous
@@ -72,7 +77,33 @@ enum AuditSourceReader {
             source: source, id: try name(id, place, &values) ?? usualID,
             idsAreContiguous: try place.word(ids, of: Order.self, "order of ids", &values) == .contiguous,
             batchMinutes: try place.number(batchMinutes, in: 0...525_600, default: 60, &values),
-            batchRecords: try place.number(batchRecords, in: 1...1_000_000_000, default: 10_000, &values))
+            batchRecords: try place.number(batchRecords, in: 1...1_000_000_000, default: 10_000, &values),
+            stages: try stages(place, &values), legalDays: try days(legalDays, place, &values))
+    }
+
+    /// Their order with the legal term is checked where that is known (``TargetReader/retention(of:)``).
+    private static func stages(
+        _ place: SourcePlace, _ values: inout ConfigurationValues
+    ) throws(ConfigurationError) -> AuditStages {
+        let usual = AuditStages()
+        let active = try days(activeDays, place, &values)
+        let archive = try days(archiveDays, place, &values)
+        let stages = AuditStages(active: active ?? usual.active, archive: archive ?? usual.archive)
+        guard stages.active < stages.archive else {
+            throw ConfigurationError(
+                place.name(active == nil ? archiveDays : activeDays),
+                "records would be archived after \(stages.archive) days, before their \(stages.active) active ones end",
+                hint: "set \(place.name(activeDays)) to less than \(place.name(archiveDays))")
+        }
+        return stages
+    }
+
+    /// `nil` where the setting is not there.
+    private static func days(
+        _ setting: SourceSetting, _ place: SourcePlace, _ values: inout ConfigurationValues
+    ) throws(ConfigurationError) -> Int? {
+        guard try place.find(setting, &values) != nil else { return nil }
+        return try place.number(setting, in: 1...RetentionPeriod.longestDays, default: 0, &values)
     }
 
     private static func origin(

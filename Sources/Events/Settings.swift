@@ -73,6 +73,11 @@ package struct TargetSettings: Equatable, Sendable {
         }
     }
 
+    /// When the bodies of its sets move on, where it keeps audit records; `nil` for every other source.
+    package var auditStages: AuditStages? {
+        if case .auditRecords(let settings) = source { settings.stages } else { nil }
+    }
+
     /// Whether any of its keys is of this kind.
     package func hasKey(_ scheme: KeySpecification.Scheme) -> Bool { keys.contains { $0.scheme == scheme } }
 

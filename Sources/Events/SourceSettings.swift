@@ -203,16 +203,21 @@ package struct AuditSettings: Equatable, Sendable {
     package var batchMinutes: Int
     /// or when so many records wait.
     package var batchRecords: Int
+    package var stages: AuditStages
+    /// How long sets are kept at least; `nil` where that is not said here.
+    package var legalDays: Int?
 
     package init(
         source: Source, id: String = "id", idsAreContiguous: Bool = false, batchMinutes: Int = 60,
-        batchRecords: Int = 10_000
+        batchRecords: Int = 10_000, stages: AuditStages = AuditStages(), legalDays: Int? = nil
     ) {
         self.source = source
         self.id = id
         self.idsAreContiguous = idsAreContiguous
         self.batchMinutes = batchMinutes
         self.batchRecords = batchRecords
+        self.stages = stages
+        self.legalDays = legalDays
     }
 }
 

@@ -19,7 +19,7 @@ package enum StoreLocation: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The same for two locations under which the same objects would lie, a target's prefix included.
-    func place(of keyPrefix: String) -> String {
+    package func place(of keyPrefix: String) -> String {
         let steps: [String]
         switch self {
         case .directory(let path): steps = ["file:/", path]

@@ -34,7 +34,7 @@ struct TargetReader {
             optionalRecipients: keys.optional, identities: keys.identities,
             pkcs11: try pkcs11(keys), gpg: try gpg(keys), compression: try compression(of: source.name),
             parallelJobs: try number(.parallelJobs, in: 1...64) ?? defaulted(.parallelJobs, 2),
-            retention: try retention(),
+            retention: try retention(of: source),
             metricsDirectory: try metricsDirectory(), metricsPrefix: try metricsPrefix(),
             stallTimeout: try number(.stallTimeout, in: 1...604_800) ?? defaulted(.stallTimeout, 300),
             rateLimit: try number(.rateLimit, in: 1...(1 << 53)).map { Int64($0) },

@@ -73,6 +73,10 @@ private struct CopyRound: Sendable {
     let copying: Guarded<Copying>
     let meter: ProgressMeter
 
+    private var replication: Replication {
+        Replication(from: workplace.store, to: second, bodies: workplace.writer.bodies)
+    }
+
     enum Result {
         case done
         /// Something is wrong with this set; the next may fare better.
@@ -84,7 +88,6 @@ private struct CopyRound: Sendable {
     /// Copies `stored` and counts it.
     func copy(_ stored: StoredManifest) async throws -> Result {
         let key = stored.manifest.key
-        let replication = Replication(from: workplace.store, to: second)
         meter.begin("copy", expected: stored.manifest.storedSize)
         do {
             let isNew = try await replication.copy(stored, now: workplace.clock.now(), meter: meter)
@@ -142,7 +145,6 @@ private struct CopyRound: Sendable {
     private func makeUpRewraps(of key: BackupKey) async throws -> Result {
         do {
             let stored = try await workplace.catalog.manifest(key, of: workplace.target)
-            let replication = Replication(from: workplace.store, to: second)
             guard try await replication.copyRewraps(of: stored, now: workplace.clock.now()) > 0 else { return .done }
             workplace.logger.info("gave the second store's copy its new recipients", metadata: ["set": "\(key)"])
             return .done

@@ -10,10 +10,13 @@ import Streams
 package struct Replication: Sendable {
     private let source: any Store
     private let destination: any Store
+    private let bodies: BodyGroup
 
-    package init(from source: any Store, to destination: any Store) {
+    /// `bodies`: as the target's sets are written.
+    package init(from source: any Store, to destination: any Store, bodies: BodyGroup = .byTier) {
         self.source = source
         self.destination = destination
+        self.bodies = bodies
     }
 
     /// Copies the set `stored`, every segment's digest compared with the manifest's on the way: what is damaged or
@@ -100,7 +103,8 @@ package struct Replication: Sendable {
         do {
             _ = try await destination.put(
                 path, from: MeteredSource(fetched, meter: meter),
-                options: segmentOptions(manifest.key.tier, manifest.retention.storageClass, in: destination))
+                options: segmentOptions(
+                    manifest.key.tier, manifest.retention.storageClass, bodies, in: destination))
         } catch let conflict as StoreConflict {
             guard try await isThere(segment, path) else { throw conflict }
         }

@@ -34,12 +34,13 @@ extension Manifest {
 }
 
 /// How a segment of a set of `tier` is put: without a lock, so that an attempt that comes to nothing can be removed.
-func segmentOptions(_ tier: Tier, _ storageClass: StorageClass, in store: any Store) -> PutOptions {
+func segmentOptions(
+    _ tier: Tier, _ storageClass: StorageClass, _ group: BodyGroup, in store: any Store
+) -> PutOptions {
     var options = PutOptions(createOnly: true)
     if store.capabilities.hasStorageClasses {
         options.storageClass = storageClass
-        // What rules of the bucket choose by; nothing else of a set may ever leave the standard class.
-        options.tags = ["lifeboat-tier": tier.rawValue, "lifeboat-kind": "body"]
+        options.tags = group.tags(of: tier)
     }
     return options
 }

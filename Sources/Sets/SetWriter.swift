@@ -23,6 +23,8 @@ package struct SetWriterConfiguration: Sendable {
     package var protection: SetProtection
     /// Of the segments, by tier, where the store has classes; standard for the others.
     package var storageClasses: [Tier: StorageClass]
+    /// By which of the bucket's rules the segments move to other classes later.
+    package var bodies: BodyGroup
     package var random: RandomBytes
     package var clock: BlockingClock
     /// The other form that segments are stored in; `nil` for messages. It has to take every recipient.
@@ -32,8 +34,8 @@ package struct SetWriterConfiguration: Sendable {
         target: String, engine: String, recipients: [any KeyProvider], optionalRecipients: [any KeyProvider] = [],
         signer: Curve25519.Signing.PrivateKey?, compression: Compression, parallelJobs: Int, rateLimit: Int64?,
         retention: RetentionPolicy = RetentionPolicy(), protection: SetProtection = SetProtection(),
-        storageClasses: [Tier: StorageClass] = [:], random: @escaping RandomBytes, clock: BlockingClock,
-        cipher: (any SegmentCipher)? = nil
+        storageClasses: [Tier: StorageClass] = [:], bodies: BodyGroup = .byTier, random: @escaping RandomBytes,
+        clock: BlockingClock, cipher: (any SegmentCipher)? = nil
     ) {
         self.target = target
         self.engine = engine
@@ -46,6 +48,7 @@ package struct SetWriterConfiguration: Sendable {
         self.retention = retention
         self.protection = protection
         self.storageClasses = storageClasses
+        self.bodies = bodies
         self.random = random
         self.clock = clock
         self.cipher = cipher
@@ -166,7 +169,8 @@ package final class SetWriter: Sendable {
         let pieced = sealing.cipher.map { _ in PieceDigestingSource(stored) }
         _ = try await store.put(
             SetLayout.directory(key) + path, from: pieced ?? stored,
-            options: segmentOptions(key.tier, configuration.storageClasses[key.tier] ?? .standard, in: store))
+            options: segmentOptions(
+                key.tier, configuration.storageClasses[key.tier] ?? .standard, configuration.bodies, in: store))
         if let pieced { pieces.withLock { $0.digests[path] = pieced.digests } }
         return Segment(
             path: path, messageID: messageID, plainSize: cursor.consumed - before, storedSize: stored.count,

@@ -33,7 +33,9 @@ enum Composition {
                 parallelJobs: target.parallelJobs, rateLimit: target.rateLimit,
                 retention: target.retention,
                 protection: SetProtection(lockMode: target.keeping.lock, legalHold: target.keeping.legalHold),
-                storageClasses: target.keeping.storageClasses, random: systemRandom, clock: blockingClock,
+                storageClasses: target.keeping.storageClasses,
+                bodies: target.auditStages == nil ? .byTier : .auditRecords, random: systemRandom,
+                clock: blockingClock,
                 cipher: sealingCipher(of: target, keys)),
             reader: SetReaderConfiguration(
                 identities: try providers(target.identities, of: target, keys),

@@ -48,9 +48,26 @@ struct Provision {
         let wish = ProvisionWish(
             settings: s3, objectLock: target.keeping.lock != nil || target.keeping.legalHold,
             accessLogBucket: isSecond ? nil : target.keeping.accessLogBucket,
-            noncurrentDays: target.keeping.noncurrentDays,
+            noncurrentDays: target.keeping.noncurrentDays, auditStages: try auditStages(in: place.location),
             keys: isSecond ? [] : target.kmsKeys)
         return try Provisioning(
             settings: s3, wish: wish, client: account.client, configuration: account.configuration, logger: logger)
+    }
+
+    /// When audit records that any target keeps there move on. The bucket has one rule for them, so targets that share
+    /// it have to agree.
+    private func auditStages(in location: StoreLocation) throws -> AuditStages? {
+        let there = settings.targets.filter { target in
+            [target.store, target.secondary?.store].contains { $0?.place(of: "") == location.place(of: "") }
+        }
+        let stages = there.compactMap(\.auditStages)
+        guard stages.allSatisfy({ $0 == stages.first }) else {
+            let names = there.filter { $0.auditStages != nil }.map(\.name).joined(separator: ", ")
+            throw JobFailure(
+                .configuration, "provision the store", object: "\(location)",
+                cause: "its targets with audit records (\(names)) differ in activeDays or archiveDays",
+                hint: "let them agree, or keep them under prefixes of the bucket that differ")
+        }
+        return stages.first
     }
 }

@@ -185,6 +185,37 @@ struct SourceConfigurationTests {
         #expect(settings.id == "_id")
     }
 
+    /// Shows the stages of a trail: the usual days, days of its own, and for how long its sets are kept where the
+    /// source, the class of audit logs, or nobody says.
+    @Test func auditStages() throws {
+        let trail = Self.audit.merging(["AUDIT_SOURCE": "event"]) { $1 }
+        let usual = try only(trail)
+        #expect(usual.auditStages == AuditStages(active: 90, archive: 365))
+        #expect(usual.retention.period(of: .hourly) == .days(2555) && usual.retention.period(of: .manual) == .forever)
+        let own = try only(
+            trail.merging([
+                "AUDIT_ACTIVE_DAYS": "30", "AUDIT_ARCHIVE_DAYS": "100", "AUDIT_LEGAL_DAYS": "100",
+                "BACKUP_DATA_CLASS": "audit-logs",
+            ]) { $1 })
+        #expect(own.auditStages == AuditStages(active: 30, archive: 100))
+        // The class of audit logs asks for a year.
+        #expect(own.retention.ofSource == .days(100) && own.retention.period(of: .hourly) == .days(365))
+
+        let yaml = """
+            defaults: {store: file:///srv/backups, dataClasses: {audit-logs: 400}}
+            targets:
+              long:
+                engine: audit-records
+                auditBackupKey: [aes:/keys/auditor.key]
+                source: {from: event, legalDays: 3650}
+              plain: {engine: audit-records, auditBackupKey: [aes:/keys/auditor.key], source: {from: event}}
+              other: {recipients: [aes:/keys/clinic.key], source: {host: /tmp, database: a, user: b}}
+            """
+        let targets = try configuration(["LIFEBOAT_CONFIG": "/c.yaml"], files: ["/c.yaml": yaml]).settings.targets
+        #expect(targets.map { $0.retention.period(of: .hourly) } == [.days(3650), .days(7), .days(400)])
+        #expect(targets.map { $0.auditStages == nil } == [false, true, false])
+    }
+
     /// Shows that a set's recipients may be keys in an HSM, commas in their names included, or OpenPGP keys, and how
     /// each kind's own settings are read.
     @Test func keyKinds() throws {

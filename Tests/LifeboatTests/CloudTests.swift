@@ -92,6 +92,48 @@ struct CloudTests {
         #expect(try await Binary.run(["provision", "--store", "both"], environment: [:]).exitCode == 2)
     }
 
+    /// Shows that the rule for audit records is asked for where any target keeps them in the bucket, with that target's
+    /// days, by whichever target the bucket is provisioned; and that two targets that differ are refused.
+    @Test func provisionForAuditRecords() async throws {
+        let cloud = try await Cloud.make("trails")
+        let rule = "lifeboat-audit-records:clinic"
+        func yaml(_ trails: String) -> String {
+            """
+            defaults: {store: "s3://\(cloud.bucket)/clinic", identities: ["kms:\(cloud.key)"]}
+            targets:
+              clinic: {kmsKeyId: "\(cloud.key)", source: {host: /nowhere, database: a, user: b}}
+            \(trails)
+            """
+        }
+        func trail(_ name: String, _ days: Int) -> String {
+            "  \(name): {engine: audit-records, source: {from: event, activeDays: \(days)}, "
+                + "auditBackupKey: [aes:/keys/auditor.key]}\n"
+        }
+        try await withScratchDirectory { directory in
+            func run(_ trails: String, _ arguments: [String] = []) async throws -> Binary.Ended {
+                try writeFile(directory + "/config.yaml", yaml(trails))
+                let environment = cloud.environment.filter {
+                    !$0.key.hasPrefix("POSTGRES") && !$0.key.hasPrefix("BACKUP")
+                }
+                return try await Binary.run(
+                    ["provision", "--target", "clinic"] + arguments,
+                    environment: environment.merging(["LIFEBOAT_CONFIG": directory + "/config.yaml"]) { $1 })
+            }
+            let without = try await run("")
+            #expect(without.exitCode == 0, "\(without)")
+            let lacking = try await run(trail("trail", 30), ["--check"])
+            #expect(lacking.exitCode == 13 && lacking.output.contains("lacks \(rule)"), "\(lacking)")
+            let made = try await run(trail("trail", 30))
+            #expect(made.exitCode == 0, "\(made)")
+            #expect(try await run(trail("trail", 30), ["--check"]).exitCode == 0)
+            let moved = try await run(trail("trail", 31), ["--check"])
+            #expect(moved.exitCode == 13 && moved.output.contains("lacks \(rule)"), "\(moved)")
+            #expect(try await run("", ["--check"]).exitCode == 0)
+            let torn = try await run(trail("trail", 30) + trail("second", 31))
+            #expect(torn.exitCode == 4 && torn.error("cause").contains("second, trail"), "\(torn)")
+        }
+    }
+
     /// Shows that a file sealed under a key in KMS comes back, by its relative name too.
     @Test func singleFile() async throws {
         let cloud = try await Cloud.make("file")

@@ -13,6 +13,9 @@ struct TrailAndKeysTests {
         try await EngineSite.with(.auditRecords) { site in
             let first = try await site.event(Self.backup())
             #expect(first.text("verdict") == "proven", "each set is verified after it is stored: \(first)")
+            let begin = try #require(first.text("snapshotTime").flatMap { Timestamp($0) })
+            let end = begin.adding(seconds: 2555 * 86_400)
+            #expect(first.details["retainUntil"] == .string(end.description), "the law's term, although it is hourly")
             let none = try await site.event(Self.backup())
             #expect(none.details["stored"] == .bool(false) && none.text("backupKey") == nil, "\(none)")
             #expect(try await site.manifests().count == 1)

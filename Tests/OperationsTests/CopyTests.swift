@@ -258,6 +258,22 @@ struct ProtectionTests {
         }
     }
 
+    /// Shows that bodies of audit records are told from those of tiers in both stores, so that other rules move them.
+    @Test func auditRecords() async throws {
+        try await Clinic.open { clinic in
+            var clinic = clinic
+            clinic.workplace.writer.bodies = .auditRecords
+            _ = try await clinic.backup(.weekly, requestID: .run("uid"))
+            for store in [clinic.firstMemory, clinic.secondMemory] {
+                let bodies = store.keys.filter { $0.hasSuffix(".encrypted") }
+                #expect(!bodies.isEmpty)
+                for body in bodies {
+                    #expect(store.tags(body) == ["lifeboat-tier": "audit-records", "lifeboat-kind": "body"])
+                }
+            }
+        }
+    }
+
     /// Shows that a second store which has no locks and classes gets the copy as it can.
     @Test func plainSecond() async throws {
         try await Clinic.open(secondIsBucket: false) { clinic in

@@ -40,6 +40,16 @@ import Testing
         #expect(own.period(of: .manual) == .days(20))
     }
 
+    /// What the kind of source asks for is the least, whatever tier and class say; longer ones of theirs stay.
+    @Test func leastOfTheSource() {
+        let trail = RetentionPolicy(dataClass: .auditLogs, ofSource: AuditStages.legalTerm)
+        #expect(trail.period(of: .hourly) == .days(2555) && trail.period(of: .manual) == .forever)
+        let short = RetentionPolicy(
+            tiers: [.hourly: .days(1), .daily: .days(40)], dataClass: .auditLogs, classes: [.auditLogs: .days(20)],
+            ofSource: .days(30))
+        #expect(short.period(of: .hourly) == .days(30) && short.period(of: .daily) == .days(40))
+    }
+
     @Test(arguments: [("1", RetentionPeriod.days(1)), ("36500", .days(36_500)), ("forever", .forever)])
     func readable(_ text: String, _ period: RetentionPeriod) {
         #expect(RetentionPeriod(text) == period && period.description == text)

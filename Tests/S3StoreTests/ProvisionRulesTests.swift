@@ -70,26 +70,47 @@ struct ProvisionRulesTests {
             </ObjectSizeGreaterThan></And></Filter><Status>Enabled</Status><Expiration><Days>9</Days></Expiration></Rule>
             """
         let before = try XMLTree.parse(Array("<LifecycleConfiguration>\(theirs)</LifecycleConfiguration>".utf8))
-        let rules = LifecycleRules(prefix: "clinic", noncurrentDays: 30)
+        let rules = LifecycleRules(prefix: "clinic", noncurrentDays: 30, auditStages: nil)
         let merged = try #require(rules.merged(into: before))
         #expect(merged.missing.count == 6)
         #expect(merged.configuration.document.contains(theirs))
         let read = try XMLTree.parse(Array(merged.configuration.document.utf8))
         #expect(rules.merged(into: read) == nil)
         // A second store in the same bucket has its own and leaves these alone.
-        let other = try #require(LifecycleRules(prefix: "other", noncurrentDays: 30).merged(into: read))
+        let other = try #require(
+            LifecycleRules(prefix: "other", noncurrentDays: 30, auditStages: nil)
+                .merged(into: read))
         #expect(other.configuration.all("Rule").count == 13)
     }
 
     @Test("No rule of ours ends a current version, and bodies are told by their tags")
     func neverExpires() throws {
-        let all = LifecycleRules(prefix: "", noncurrentDays: 30).wanted
+        let all = LifecycleRules(prefix: "", noncurrentDays: 30, auditStages: AuditStages()).wanted
         for rule in all {
             #expect(rule.node.first("Expiration") == nil)
             #expect(rule.transitions.isEmpty || rule.tags["lifeboat-kind"] == "body")
             #expect(rule.transitions.allSatisfy { $0.days >= 1 })
         }
         #expect(all.map(\.id).allSatisfy { $0.hasPrefix("lifeboat-") })
+    }
+
+    @Test(
+        "Audit records move in their own stages; days that changed are put right, and who keeps none leaves the rule")
+    func auditRecords() throws {
+        let rules = LifecycleRules(prefix: "clinic", noncurrentDays: 30, auditStages: AuditStages())
+        let rule = try #require(rules.wanted.first { $0.id == "lifeboat-audit-records:clinic" })
+        #expect(rule.tags == BodyGroup.auditRecords.tags(of: .hourly) && rule.prefix == "clinic/")
+        #expect(
+            rule.transitions == [
+                .init(days: 90, storageClass: "GLACIER_IR"), .init(days: 365, storageClass: "DEEP_ARCHIVE"),
+            ])
+        let first = try #require(rules.merged(into: nil))
+        #expect(first.missing.count == 7 && rules.merged(into: first.configuration) == nil)
+        let sooner = LifecycleRules(
+            prefix: "clinic", noncurrentDays: 30, auditStages: AuditStages(active: 30, archive: 60))
+        #expect(sooner.merged(into: first.configuration)?.missing == [rule.id])
+        let without = LifecycleRules(prefix: "clinic", noncurrentDays: 30, auditStages: nil)
+        #expect(without.merged(into: first.configuration) == nil)
     }
 
     @Test(
@@ -101,7 +122,7 @@ struct ProvisionRulesTests {
             ("<Filter><Tag><Key>temporary</Key><Value>1</Value></Tag></Filter>", false),
         ])
     func expiringRules(_ filter: String, names: Bool) throws {
-        let rules = LifecycleRules(prefix: "clinic", noncurrentDays: 30)
+        let rules = LifecycleRules(prefix: "clinic", noncurrentDays: 30, auditStages: nil)
         let text = """
             <LifecycleConfiguration><Rule><ID>x</ID>\(filter)<Status>Enabled</Status><Expiration><Days>9</Days>\
             </Expiration></Rule></LifecycleConfiguration>

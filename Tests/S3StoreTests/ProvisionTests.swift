@@ -22,7 +22,7 @@ struct ProvisionTests {
     func freshBucket() async throws {
         let key = try await CephCluster.shared().kmsKeyID
         try await withBucket("fresh-bucket", encryption: .kms(keyID: key)) { bench in
-            let wish = ProvisionWish(settings: bench.settings, objectLock: true)
+            let wish = ProvisionWish(settings: bench.settings, objectLock: true, auditStages: AuditStages())
             let before = try await bench.check(wish)
             #expect(before.map(\.subject) == ["bucket"] && before.fallsShort)
 
@@ -35,6 +35,7 @@ struct ProvisionTests {
             #expect(again.subjects(.changed).isEmpty && !again.fallsShort, "\(again)")
             #expect(try await bench.everything() == stands)
             #expect(try await bench.check(wish) == again)
+            #expect(try await bench.call("GET", "lifecycle").contains("lifeboat-audit-records"))
         }
     }
 
@@ -184,7 +185,9 @@ struct ProvisionOnMotoTests {
                 """)
         }
         let settings = S3Settings(bucket: "moto-bucket", encryption: .kms(keyID: key))
-        let wish = ProvisionWish(settings: settings, accessLogBucket: "moto-logs", noncurrentDays: 7, keys: [key])
+        let wish = ProvisionWish(
+            settings: settings, accessLogBucket: "moto-logs", noncurrentDays: 7,
+            auditStages: AuditStages(active: 30, archive: 200), keys: [key])
         try await ProvisionBench.with(settings, environment) { bench in
             let made = try await bench.apply(wish)
             #expect(

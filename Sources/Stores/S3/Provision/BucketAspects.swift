@@ -159,7 +159,8 @@ extension Provisioning {
     }
 
     private var lifecycle: Aspect {
-        let asked = LifecycleRules(prefix: settings.prefix, noncurrentDays: wish.noncurrentDays)
+        let asked = LifecycleRules(
+            prefix: settings.prefix, noncurrentDays: wish.noncurrentDays, auditStages: wish.auditStages)
         return Aspect(subject: "lifecycle") {
             let found = try await bucket.configuration(
                 "GetBucketLifecycleConfiguration", "lifecycle")

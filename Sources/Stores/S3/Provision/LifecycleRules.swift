@@ -1,3 +1,5 @@
+import Core
+
 /// The rules that Lifeboat asks for in a bucket's lifecycle: bodies of sets move to cheaper classes by their tier,
 /// abandoned uploads end, old versions go. None ends a current version: those only ever go by prune.
 struct LifecycleRules {
@@ -20,15 +22,12 @@ struct LifecycleRules {
         var hasMore = false
     }
 
-    /// The tag that tells the bodies of sets, which may move, from manifests, records and locks, which may not.
-    static let bodyTag = (name: "lifeboat-kind", value: "body")
-    static let tierTag = "lifeboat-tier"
     /// Of abandoned uploads. Ours are ended by the next run already, after two.
     static let uploadDays = 7
 
     /// Days after writing, and the class from then on. A daily set is gone by prune before it would pay to move it
     /// further.
-    private static let classes: [(tier: String, transitions: [Rule.Transition])] = [
+    private static let classes: [(group: String, transitions: [Rule.Transition])] = [
         (
             "daily",
             [.init(days: 30, storageClass: "STANDARD_IA"), .init(days: 60, storageClass: "GLACIER_IR")]
@@ -41,13 +40,28 @@ struct LifecycleRules {
     let wanted: [Rule]
 
     /// `prefix`: the store's own. It stands in the rules' names, so that two stores in a bucket have each their own.
-    init(prefix: String, noncurrentDays: Int) {
+    ///
+    /// `auditStages` is `nil` where no configured target keeps audit records in this store. Their rule is not asked for
+    /// then: the targets of a store may be configured in several places, and who knows nothing of the records would put
+    /// the usual days in place of those that their own target asks for. A rule that is there is left alone.
+    init(prefix: String, noncurrentDays: Int, auditStages: AuditStages?) {
         let suffix = prefix.isEmpty ? "" : ":" + prefix
         let under = prefix.isEmpty ? "" : prefix + "/"
-        var wanted = Self.classes.map { tier, transitions in
+        var groups = Self.classes
+        if let auditStages {
+            groups.append(
+                (
+                    BodyTag.auditRecords,
+                    [
+                        .init(days: auditStages.active, storageClass: StorageClass.glacierInstant.rawValue),
+                        .init(days: auditStages.archive, storageClass: StorageClass.deepArchive.rawValue),
+                    ]
+                ))
+        }
+        var wanted = groups.map { group, transitions in
             Rule(
-                id: "lifeboat-\(tier)\(suffix)", prefix: under,
-                tags: [Self.bodyTag.name: Self.bodyTag.value, Self.tierTag: tier], transitions: transitions)
+                id: "lifeboat-\(group)\(suffix)", prefix: under,
+                tags: [BodyTag.kind.name: BodyTag.kind.value, BodyTag.group: group], transitions: transitions)
         }
         wanted.append(Rule(id: "lifeboat-uploads\(suffix)", prefix: under, uploadDays: Self.uploadDays))
         wanted.append(Rule(id: "lifeboat-old-versions\(suffix)", prefix: under, noncurrentDays: noncurrentDays))
@@ -75,7 +89,7 @@ struct LifecycleRules {
             return expiration.first("Days") != nil || expiration.first("Date") != nil
         }.map(Rule.init(reading:)).filter { rule in
             let own = wanted.first?.prefix ?? ""
-            let ownTags = [Self.bodyTag.name, Self.tierTag]
+            let ownTags = [BodyTag.kind.name, BodyTag.group]
             return (rule.prefix.hasPrefix(own) || own.hasPrefix(rule.prefix))
                 && rule.tags.keys.allSatisfy(ownTags.contains)
         }.map { $0.id.isEmpty ? "one without a name" : "'\($0.id)'" }

@@ -1,3 +1,5 @@
+package import Core
+
 /// What a bucket has to be like. Blocked public access, versioning, TLS only, rules for bodies, the end of abandoned
 /// uploads and of old versions are asked of every bucket.
 package struct ProvisionWish: Equatable, Sendable {
@@ -11,18 +13,22 @@ package struct ProvisionWish: Equatable, Sendable {
     package var accessLogBucket: String?
     /// Days after which versions that were replaced or deleted go (`S3_NONCURRENT_DAYS`).
     package var noncurrentDays: Int
+    /// When the bodies of sets of audit records move on, where any are kept in this store.
+    package var auditStages: AuditStages?
     /// KMS keys, by ARN, alias or id, that are to be rotated each year.
     package var keys: [String]
 
     package init(
         encryption: S3Settings.ServerSideEncryption = .aes256, requiresEncryptedPuts: Bool = false,
-        objectLock: Bool = false, accessLogBucket: String? = nil, noncurrentDays: Int = 30, keys: [String] = []
+        objectLock: Bool = false, accessLogBucket: String? = nil, noncurrentDays: Int = 30,
+        auditStages: AuditStages? = nil, keys: [String] = []
     ) {
         self.encryption = encryption
         self.requiresEncryptedPuts = requiresEncryptedPuts
         self.objectLock = objectLock
         self.accessLogBucket = accessLogBucket
         self.noncurrentDays = noncurrentDays
+        self.auditStages = auditStages
         self.keys = keys
     }
 
@@ -30,10 +36,11 @@ package struct ProvisionWish: Equatable, Sendable {
     /// and no other is let in.
     package init(
         settings: S3Settings, objectLock: Bool = false, accessLogBucket: String? = nil, noncurrentDays: Int = 30,
-        keys: [String] = []
+        auditStages: AuditStages? = nil, keys: [String] = []
     ) {
         self.init(
             encryption: settings.encryption ?? .aes256, requiresEncryptedPuts: settings.encryption != nil,
-            objectLock: objectLock, accessLogBucket: accessLogBucket, noncurrentDays: noncurrentDays, keys: keys)
+            objectLock: objectLock, accessLogBucket: accessLogBucket, noncurrentDays: noncurrentDays,
+            auditStages: auditStages, keys: keys)
     }
 }
