@@ -28,9 +28,9 @@ package struct ContentsComparison: Sendable {
             if expected.map(\.columns) != actual.map(\.columns) {
                 failures.append("\(label) has other columns")
             } else if before != after {
-                failures.append("\(label) has \(after) rows instead of \(before)")
+                failures.append("\(label) has \(counted(after, "row")) instead of \(before)")
             } else {
-                failures.append("\(label) has other values in its \(before) rows")
+                failures.append("\(label) has other values in its \(counted(before, "row"))")
             }
         }
         for label in found.keys where recorded[label] == nil {

@@ -31,7 +31,7 @@ extension JobResult {
         for expiry in expiries where expiry.expires.seconds(since: now) < KeyExpiry.warning {
             let days = Int(max(0, expiry.expires.seconds(since: now)) / 86_400)
             notes.append(
-                "the key \(expiry.key) ends on \(expiry.expires.day), in \(days) days: extend it, or name another "
+                "the key \(expiry.key) ends on \(expiry.expires.day), in \(counted(days, "day")): extend it, or name another "
                     + "beside it, for no backup can be sealed for it after that")
         }
     }

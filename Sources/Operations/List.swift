@@ -41,7 +41,8 @@ package struct List: Sendable {
         if let reason { result.notes.append("these are the sets of the \(copy.name.text): \(reason)") }
         if !listing.foreign.isEmpty {
             result.notes.append(
-                "\(listing.foreign.count) objects in the store belong to no set; nothing of ours wrote them there")
+                counted(listing.foreign.count, "object in the store belongs", "objects in the store belong")
+                    + " to no set; nothing of ours wrote that there")
         }
         return result
     }

@@ -107,7 +107,7 @@ package struct Prune: Sendable {
     ) async throws -> Removed {
         var removed = Removed()
         guard let oldest = sets.map(\.snapshotTime).min() else { return removed }
-        await workplace.step("delete \(sets.count) sets")
+        await workplace.step("delete \(counted(sets.count, "set"))")
         meter.begin("delete")
         let removal = removal(now, meter)
         let notes = try await removal.verificationNotes(since: oldest)

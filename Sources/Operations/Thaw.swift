@@ -28,7 +28,7 @@ struct ThawNeeded: Failure {
     }
 
     private var what: String {
-        "\(segments.count) objects lie in \(classes.map(\.rawValue).sorted().joined(separator: " and "))"
+        "\(counted(segments.count, "object lies", "objects lie")) in \(classes.map(\.rawValue).sorted().joined(separator: " and "))"
     }
 
     private var classes: Set<StorageClass> { Set(segments.compactMap { $0.places.first?.storageClass }) }

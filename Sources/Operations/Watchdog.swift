@@ -8,7 +8,7 @@ struct Stalled: Failure {
     var exitCode: ExitCode { .source }
     var operation: String { "go on" }
     var object: String { stage }
-    var cause: String { "there was no progress for \(seconds) seconds" }
+    var cause: String { "there was no progress for \(counted(seconds, "second"))" }
     var hint: String {
         "look at what '\(stage)' waits for (a lock on the server, the network, the store), or allow more with "
             + "BACKUP_STALL_TIMEOUT"

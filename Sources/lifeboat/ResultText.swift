@@ -49,15 +49,17 @@ struct ResultText {
     }
 
     /// What is counted of each kind of source, the larger things first.
-    private static let counted = [
-        ("tables", "rows"), ("collections", "documents"), ("trees", "entries"), ("trails", "records"), ("keys", nil),
+    private static let kinds: [(member: String, one: String, inside: (member: String, one: String)?)] = [
+        ("tables", "table", ("rows", "row")), ("collections", "collection", ("documents", "document")),
+        ("trees", "tree", ("entries", "entry")), ("trails", "trail", ("records", "record")), ("keys", "key", nil),
     ]
 
     private func contents(_ members: [String: JSON]) -> String? {
-        for (things, parts) in Self.counted {
-            guard let number = integer(members[things]) else { continue }
-            guard let parts, let inside = integer(members[parts]) else { return "\(number) \(things)" }
-            return "\(inside) \(parts) in \(number) \(things)"
+        for kind in Self.kinds {
+            guard let number = integer(members[kind.member]) else { continue }
+            let things = counted(number, kind.one, kind.member)
+            guard let inside = kind.inside, let parts = integer(members[inside.member]) else { return things }
+            return "\(counted(parts, inside.one, inside.member)) in \(things)"
         }
         return nil
     }
@@ -91,7 +93,7 @@ struct ResultText {
         if let directory = text(details["directory"]) { lines.append(row("directory", directory)) }
         if case .array(let deleted)? = details["deleted"] {
             let bytes = integer(details["deletedBytes"]).map { ", \(size($0))" } ?? ""
-            lines.append(row("deleted", "\(deleted.count) sets\(bytes)"))
+            lines.append(row("deleted", counted(deleted.count, "set") + bytes))
             lines += deleted.compactMap { text($0).map { "    \($0)" } }
         }
         for (label, member) in [

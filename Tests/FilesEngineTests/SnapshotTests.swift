@@ -82,7 +82,7 @@ struct SnapshotTests {
                 }
                 try reader.finish()
                 #expect(reader.visitor.contents.data.map(\.rows) == [1])
-                #expect(notes.exceptions == ["1 files changed while they were read"], "\(name)")
+                #expect(notes.exceptions == ["1 file changed while it was read"], "\(name)")
                 #expect(notes.shownNotes == ["'\(path)' changed while it was read"])
                 #expect(notes.lines == [Array(#"{"note":"changed","path":"\#(path)"}"#.utf8)])
             }
@@ -116,7 +116,7 @@ struct SnapshotTests {
             let manifest = set.manifest.json().canonicalText
             #expect(!manifest.contains("marker-of-a-patient"))
             if geteuid() == 0 {
-                #expect(set.facts.exceptions == ["1 devices are not in the set"])
+                #expect(set.facts.exceptions == ["1 device is not in the set"])
                 #expect(set.facts.notes.contains { $0.contains("\(tree)/device") })
                 #expect(set.listing.contains(#"{"note":"device","path":"\#(tree)/device"}"#))
             }
@@ -157,12 +157,12 @@ struct SnapshotTests {
                 defer { umount2("\(tree)/proc", Int32(MNT_DETACH)) }
                 let many = try await engine(tree).take()
                 #expect(many.listing.contains(#""path":"mounted/inside""#))
-                #expect(many.facts.exceptions == ["1 file systems of the kernel are not in the set"])
+                #expect(many.facts.exceptions == ["1 file system of the kernel is not in the set"])
                 let one = try await FilesSource(paths: [tree], oneFileSystem: true).engine().take()
                 #expect(one.listing.contains(#""path":"mounted""#) && !one.listing.contains("inside"))
                 #expect(
                     one.facts.exceptions.contains(
-                        "the content of 1 directories on other file systems is not in the set"))
+                        "the content of 1 directory on another file system is not in the set"))
                 #expect(one.facts.notes.contains { $0.contains("\(tree)/mounted") })
             }
         }
@@ -176,7 +176,7 @@ struct SnapshotTests {
                 scratch)
             let set = try await engine("\(scratch)/t").take()
             #expect(set.contents.data.map(\.rows) == [2])
-            #expect(set.facts.exceptions == ["1 sockets are not in the set"])
+            #expect(set.facts.exceptions == ["1 socket is not in the set"])
         }
     }
 

@@ -52,17 +52,25 @@ struct Binary {
         return access(folder + "/lifeboat", X_OK) == 0 ? folder + "/lifeboat" : ".build/debug/lifeboat"
     }
 
-    /// Runs it to its end, in `directory`. `during` is told its process id as soon as it runs.
+    /// What it shows to a person at a terminal. `arguments` have no blanks.
+    static func atTerminal(_ arguments: [String], environment: [String: String]) async throws -> Ended {
+        try await run(
+            ["-qec", ([path] + arguments).joined(separator: " "), "/dev/null"], environment: environment,
+            program: "/usr/bin/script")
+    }
+
+    /// Runs it to its end, in `directory`. `during` is told its process id as soon as it runs. `program`: what is run in
+    /// its place.
     static func run(
         _ arguments: [String] = [], environment: [String: String], input: String = "", in directory: String? = nil,
-        during: (@Sendable (pid_t) async throws -> Void)? = nil
+        program: String? = nil, during: (@Sendable (pid_t) async throws -> Void)? = nil
     ) async throws -> Ended {
         var all: [Environment.Key: String] = [:]
         for (name, value) in ["PATH": "/usr/bin:/bin"].merging(environment, uniquingKeysWith: { $1 }) {
             all[try #require(Environment.Key(rawValue: name))] = value
         }
         let result = try await Subprocess.run(
-            .path(FilePath(path)), arguments: Arguments(arguments), environment: .custom(all),
+            .path(FilePath(program ?? path)), arguments: Arguments(arguments), environment: .custom(all),
             workingDirectory: directory.map { FilePath($0) }, input: .string(input),
             output: .sequence, error: .sequence
         ) { execution in

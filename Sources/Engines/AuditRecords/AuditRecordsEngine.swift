@@ -124,7 +124,8 @@ package struct AuditRecordsEngine: Engine {
         let due = last.adding(seconds: settings.batchSeconds)
         guard count < settings.batchRecords, now < due else { return nil }
         return NothingToStore(
-            why: "\(count) audit records wait; they are stored at \(due), or when \(settings.batchRecords) do",
+            why: counted(count, "audit record waits", "audit records wait")
+                + "; stored at \(due), or when \(settings.batchRecords) wait",
             details: ["waiting": .exact(count), "due": .string(due.description)])
     }
 
@@ -172,7 +173,7 @@ package struct AuditRecordsEngine: Engine {
         guard summary.start == facts.start, summary.end == facts.end, summary.count == facts.count else {
             throw AuditRecordsError.damaged(
                 key,
-                "it holds \(summary.count) records from id \(summary.start) to \(summary.end), and its manifest says "
+                "it holds \(counted(summary.count, "record")) from id \(summary.start) to \(summary.end), and its manifest says "
                     + "\(facts.count) from \(facts.start) to \(facts.end)")
         }
         let joins = try await join(facts, request)

@@ -83,7 +83,8 @@ extension AuditRecordsError {
         let range = facts.after.map { "after id \($0)" } ?? "from the beginning"
         return AuditRecordsError(
             .late, reading, object: place,
-            cause: "\(range) up to id \(facts.end) the source has \(found) records, and the set of these ids holds "
+            cause:
+                "\(range) up to id \(facts.end) the source has \(counted(found, "record")), and the set of these ids holds "
                 + "\(facts.count): the others came after it was stored",
             hint:
                 "compare the two to find them; ids have to be given in the order in which records can be seen, which "

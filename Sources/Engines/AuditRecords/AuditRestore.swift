@@ -28,7 +28,9 @@ extension AuditRecordsEngine {
             }, read: { path in try await read(path, of: key, after: facts.after) })
         let plan = try await directory.plan(
             request, random: random,
-            notes: ["the directory will hold \(facts.count) records, from id \(facts.start) to \(facts.end)"])
+            notes: [
+                "the directory will hold \(counted(facts.count, "record")), from id \(facts.start) to \(facts.end)"
+            ])
         guard plan.summary.replaces == nil || plan.summary.alreadyDone else {
             throw AuditRecordsError.refused(
                 "something stands there already", at: location, hint: "name a directory that does not exist yet")

@@ -8,14 +8,22 @@ final class PictureNotes: Sendable {
         /// `3 files changed …`, for the manifest, which is in clear and so names nothing.
         func exception(_ count: Int) -> String {
             switch self {
-            case .changed: "\(count) files changed while they were read"
-            case .vanished: "\(count) files were removed before they could be read"
-            case .socket: "\(count) sockets are not in the set"
-            case .device: "\(count) devices are not in the set"
-            case .otherFileSystem: "the content of \(count) directories on other file systems is not in the set"
-            case .kernelFileSystem: "\(count) file systems of the kernel are not in the set"
-            case .attribute: "attributes of \(count) files are not in the set: their kind is not stored"
-            case .linkedFile: "\(count) files with several names are in the set once for each name"
+            case .changed: counted(count, "file changed while it was read", "files changed while they were read")
+            case .vanished:
+                counted(
+                    count, "file was removed before it could be read", "files were removed before they could be read")
+            case .socket: counted(count, "socket is", "sockets are") + " not in the set"
+            case .device: counted(count, "device is", "devices are") + " not in the set"
+            case .otherFileSystem:
+                "the content of "
+                    + counted(count, "directory on another file system", "directories on other file systems")
+                    + " is not in the set"
+            case .kernelFileSystem:
+                counted(count, "file system of the kernel is", "file systems of the kernel are") + " not in the set"
+            case .attribute: "attributes of \(counted(count, "file")) are not in the set: their kind is not stored"
+            case .linkedFile:
+                counted(count, "file with several names is", "files with several names are")
+                    + " in the set once for each name"
             }
         }
 

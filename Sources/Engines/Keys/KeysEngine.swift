@@ -91,7 +91,7 @@ package struct KeysEngine: Engine {
         var exceptions = found.map {
             "the recipient \($0.recipient) is itself among the keys: whoever loses them opens this set by the others only"
         }
-        if !expired.isEmpty { exceptions.append("\(expired.count) of the keys have expired") }
+        if !expired.isEmpty { exceptions.append(counted(expired.count, "of the keys has", "of the keys have") + " expired") }
         return SnapshotFacts(
             time: time, sourceSize: keys.entries.reduce(0) { $0 + Int64($1.content?.count ?? 0) },
             details: [Detail.digest: digest, Detail.recipients: recipientNames], exceptions: exceptions,

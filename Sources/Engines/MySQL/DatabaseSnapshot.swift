@@ -114,8 +114,10 @@ final class DatabaseSnapshot: Snapshot {
         let plain = server.nonTransactional
         if !plain.isEmpty, !scope.locksTables {
             exceptions.append(
-                "\(plain.count) tables take part in no transaction and were dumped without a lock: what was written to "
-                    + "them during the dump may be there in part")
+                counted(
+                    plain.count, "table takes part in no transaction and was",
+                    "tables take part in no transaction and were")
+                    + " dumped without a lock: what was written there during the dump may be in the set in part")
             notes.append(
                 "not transactional, and so not of one instant: \(plain.joined(separator: ", ")) "
                     + "(MYSQL_LOCK_TABLES holds them, or convert them to InnoDB)")

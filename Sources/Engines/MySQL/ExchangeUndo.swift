@@ -31,7 +31,7 @@ struct ExchangeUndo {
         guard left.tables.isEmpty else {
             throw MySQLError(
                 .rollbackFailed, exitCode: .rollbackFailed, Self.purpose, object: restore.label,
-                cause: "\(left.tables.count) tables are still in '\(entry.replaced)'",
+                cause: counted(left.tables.count, "table is", "tables are") + " still in '\(entry.replaced)'",
                 hint: "move them back with RENAME TABLE")
         }
         try await run("DROP DATABASE IF EXISTS \(backticked(entry.replaced))")

@@ -98,8 +98,9 @@ package struct PostgresRecords: RecordTable {
             guard waited < timing.writers else {
                 throw PostgresError(
                     .timeout, "read the records", object: label,
-                    cause: "\(left.count) transactions have been writing to the table for more than "
-                        + "\(timing.writers.components.seconds) s, and what they write may have smaller ids than what "
+                    cause: counted(left.count, "transaction has", "transactions have")
+                        + " been writing to the table for more than "
+                        + "\(timing.writers.components.seconds) s, and what is written there may have smaller ids than what "
                         + "can be seen",
                     hint: "find them in pg_stat_activity; run again when they have ended")
             }
