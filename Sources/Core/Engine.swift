@@ -84,10 +84,13 @@ package struct NothingToStore: Sendable {
     package var why: String
     /// Counts and the like, for the result.
     package var details: [String: JSON]
+    /// As of a picture.
+    package var keyExpiry: KeyExpiry?
 
-    package init(why: String, details: [String: JSON] = [:]) {
+    package init(why: String, details: [String: JSON] = [:], keyExpiry: KeyExpiry? = nil) {
         self.why = why
         self.details = details
+        self.keyExpiry = keyExpiry
     }
 }
 
@@ -122,11 +125,15 @@ package struct SnapshotFacts: Sendable {
     package var needs: [BackupKey]
     /// What an operator should know, for the result alone: tables may be named, for it is not kept with the set.
     package var notes: [String]
+    /// Where keys are what is stored: when the first of them that has not ended will; for the result and the metrics,
+    /// and not kept with the set.
+    package var keyExpiry: KeyExpiry?
 
     package init(
         time: Timestamp, sourceSize: Int64, details: [String: String], exceptions: [String], needs: [BackupKey] = [],
-        notes: [String] = []
+        notes: [String] = [], keyExpiry: KeyExpiry? = nil
     ) {
+        self.keyExpiry = keyExpiry
         self.needs = needs
         self.notes = notes
         self.time = time

@@ -34,9 +34,9 @@ extension KeyProvider {
     package func expiry() async throws -> Timestamp? { nil }
 }
 
-/// When one recipient's key ends.
+/// When a key ends: a recipient's, or the first to end of those that a set holds.
 package struct KeyExpiry: Equatable, Sendable {
-    /// As ``KeyCapabilities`` has it.
+    /// A recipient's name, as ``KeyCapabilities`` has it, or ``stored``.
     package var key: String
     package var expires: Timestamp
 
@@ -44,6 +44,10 @@ package struct KeyExpiry: Equatable, Sendable {
         self.key = key
         self.expires = expires
     }
+
+    /// Stands for the keys that a set holds: what they are called is nobody's business but its readers'. No recipient
+    /// has this name, for theirs begin with their kind.
+    package static let stored = "stored keys"
 
     /// From so many seconds before its end on a key is warned of: time enough to make another.
     package static let warning: Double = 30 * 86_400

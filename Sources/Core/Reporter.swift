@@ -49,7 +49,8 @@ package struct RunOutcome: Sendable {
     package var chainSequence: Int64?
     /// `nil` where the run copied nothing to a second store, nor had to.
     package var copies: CopyCount?
-    /// When the recipients' keys end, of those that do; `nil` where the run did not look.
+    /// When keys end, of those that do: the recipients', and the first of those that are stored. `nil` where the run did
+    /// not look.
     package var keyExpiries: [KeyExpiry]?
 
     package init(

@@ -39,11 +39,14 @@ package struct Backup: Sendable {
                 }
             }
             switch made {
-            case .nothing(let nothing): return (nil, result(of: nothing).with(phases))
-            case .set(let stored, let notes):
+            case .nothing(let nothing):
+                var result = result(of: nothing)
+                result.note(expiries, stored: nothing.keyExpiry, at: workplace.clock.now())
+                return (nil, result.with(phases))
+            case .set(let stored, let facts):
                 var result = result(of: stored, replayed: false)
-                result.notes += notes
-                result.note(expiries, at: workplace.clock.now())
+                result.notes += facts.notes
+                result.note(expiries, stored: facts.keyExpiry, at: workplace.clock.now())
                 if workplace.engine.capabilities.readsBack { try await readBack(stored, phases, &result) }
                 return (stored, result.with(phases))
             }
@@ -158,6 +161,7 @@ package struct Backup: Sendable {
         case .nothingToStore(let nothing):
             var result = result(of: nothing)
             result.dryRun = true
+            result.note(try await workplace.keyExpiries(), stored: nothing.keyExpiry, at: workplace.clock.now())
             return result
         }
         await uncancelled { await snapshot.cancel() }
@@ -174,7 +178,8 @@ package struct Backup: Sendable {
             "nextInChain": .exact(head.next),
             "source": .object(snapshot.facts.details.mapValues { .string($0) }),
         ]
-        result.note(try await workplace.keyExpiries(), at: workplace.clock.now())
+        result.note(
+            try await workplace.keyExpiries(), stored: snapshot.facts.keyExpiry, at: workplace.clock.now())
         await lookAtCopies(listing, &result)
         return result
     }

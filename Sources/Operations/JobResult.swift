@@ -20,7 +20,8 @@ package struct JobResult: Sendable {
     package var chainSequence: Int64?
     /// What was done for the second store; `nil` where there is none, or nothing to do.
     package var copies: CopyCount?
-    /// When the recipients' keys end, of those that do; `nil` where the job did not look.
+    /// When keys end, of those that do: the recipients', and the first of those that are stored. `nil` where the job did
+    /// not look.
     package var keyExpiries: [KeyExpiry]?
     /// Seconds by step.
     package var phases: [String: Double] = [:]

@@ -26,13 +26,21 @@ extension Workplace {
 
 extension JobResult {
     /// Takes up when keys end, and warns of those that soon will.
-    mutating func note(_ expiries: [KeyExpiry], at now: Timestamp) {
+    ///
+    /// `stored`: the first of the keys that the source consists of, where it does.
+    mutating func note(_ recipients: [KeyExpiry], stored: KeyExpiry?, at now: Timestamp) {
+        let expiries = recipients + [stored].compactMap { $0 }
         keyExpiries = expiries
         for expiry in expiries where expiry.expires.seconds(since: now) < KeyExpiry.warning {
             let days = Int(max(0, expiry.expires.seconds(since: now)) / 86_400)
-            notes.append(
-                "the key \(expiry.key) ends on \(expiry.expires.day), in \(counted(days, "day")): extend it, or name another "
-                    + "beside it, for no backup can be sealed for it after that")
+            let end = "ends on \(expiry.expires.day), in \(counted(days, "day"))"
+            if expiry == stored {
+                notes.append("the first of the keys that are backed up \(end): rotate it before")
+            } else {
+                notes.append(
+                    "the key \(expiry.key) \(end): extend it, or name another beside it, for no backup can be sealed for "
+                        + "it after that")
+            }
         }
     }
 }

@@ -4,8 +4,8 @@ import Sets
 
 /// What became of an attempt to make a set.
 enum SetMade {
-    /// With what an operator should know about the picture and the set does not hold.
-    case set(StoredManifest, notes: [String])
+    /// With what the engine said of the picture when it was whole.
+    case set(StoredManifest, facts: SnapshotFacts)
     case nothing(NothingToStore)
 }
 
@@ -26,7 +26,7 @@ extension Workplace {
             do {
                 let stored = try await write(
                     snapshot, tier: tier, requestID: requestID, after: head, under: lease, meter: meter)
-                return .set(stored, notes: snapshot.facts.notes)
+                return .set(stored, facts: snapshot.facts)
             } catch {
                 await uncancelled { await snapshot.cancel() }
                 throw error

@@ -84,9 +84,25 @@ struct SnapshotTests {
             try keys.put(
                 "old.json", KeyRing.metadata("old", algorithm: "AES", expires: "2025-01-01T00:00:00Z"))
             let set = try await keys.engine().take()
-            #expect(set.facts.exceptions == ["1 of the keys have expired"])
+            #expect(set.facts.exceptions == ["1 of the keys has expired"])
             #expect(set.facts.notes == ["key old version 1 has expired at 2025-01-01T00:00:00.000Z"])
             #expect(set.contents.counts["keys"] == 2)
+        }
+    }
+
+    /// The first key to end that has not yet is told by its time alone, when keys are stored and when they are not.
+    @Test func tellsWhenTheNextKeyEnds() async throws {
+        try await withKeys { keys, _ in
+            #expect(try await keys.with("old", expires: "2025-01-01T00:00:00Z").take().facts.keyExpiry == nil)
+            _ = try keys.with("late", expires: "2027-01-01T00:00:00Z")
+            let first = try await keys.with("soon", expires: "2026-01-01T00:00:00Z").take()
+            let soon = KeyExpiry(key: "stored keys", expires: try #require(Timestamp("2026-01-01T00:00:00Z")))
+            #expect(first.facts.keyExpiry == soon)
+            let engine = keys.engine(schedule: .onChange)
+            guard case .nothingToStore(let nothing) = try await engine.snapshot(first.next()) else {
+                throw TestFailure("stored again")
+            }
+            #expect(nothing.keyExpiry == soon)
         }
     }
 

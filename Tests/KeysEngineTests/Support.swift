@@ -30,6 +30,13 @@ struct KeyRing {
             "master.key.json", Self.metadata("master", version: version, algorithm: "AES-256-GCM", kind: "MASTER"))
     }
 
+    /// Puts a key that ends at `expires`; gives an engine for them all.
+    func with(_ id: String, expires: String) throws -> KeysEngine {
+        try put("\(id).key", hexText([UInt8](repeating: UInt8(id.utf8.count), count: 32)))
+        try put("\(id).json", Self.metadata(id, algorithm: "AES", expires: expires))
+        return engine()
+    }
+
     static func metadata(
         _ id: String, version: Int = 1, algorithm: String, kind: String = "DATA", expires: String? = nil
     ) -> String {

@@ -66,10 +66,24 @@ struct TrailAndKeysTests {
     @Test("Keys that have not changed are not stored again, and the run says so")
     func unchangedKeys() async throws {
         try await EngineSite.with(.keys) { site in
-            let onChange = ["KEYS_SCHEDULE": "ON_CHANGE"]
+            // The next of them to end is told in the metrics, without its name, and stays told.
+            try writeFile(
+                site.directory + "/home/keys/data-0.json",
+                #"{"keyId":"data-0","version":1,"createdAt":"2025-01-01T00:00:00Z","algorithm":"AES-256","kind":"DATA","#
+                    + #""expiresAt":"2100-01-01T00:00:00Z"}"#)
+            mkdir(site.directory + "/metrics", 0o700)
+            let onChange = ["KEYS_SCHEDULE": "ON_CHANGE", "METRICS_DIR": site.directory + "/metrics"]
+            let expiry = #"key_expiry_timestamp_seconds{target="default",key="stored keys"} 4102444800"#
+            func metrics() async throws -> String {
+                let file = try #require(try await listFiles(site.directory + "/metrics").first)
+                return String(decoding: try contentsOfFile(site.directory + "/metrics/" + file), as: UTF8.self)
+            }
             try await site.event(Self.backup("daily"), environment: onChange)
+            #expect(try await metrics().contains(expiry))
             let same = try await site.event(Self.backup("daily"), environment: onChange)
             #expect(same.details["stored"] == .bool(false))
+            let still = try await metrics()
+            #expect(still.contains(expiry) && !still.contains("data-0"))
             try await site.source.spoil(1)
             let changed = try await site.event(Self.backup("daily"), environment: onChange)
             #expect(changed.text("backupKey") != nil)

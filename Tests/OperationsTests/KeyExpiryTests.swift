@@ -27,6 +27,19 @@ struct KeyExpiryTests {
         }
     }
 
+    @Test("Keys that are stored warn by the first of them, in words of their own")
+    func storedKeys() {
+        let now = ManualClock().now()
+        let stored = KeyExpiry(key: KeyExpiry.stored, expires: now.adding(seconds: 86_400))
+        var result = JobResult(action: "backup", target: "keys", requestID: .run("uid"))
+        result.note([], stored: stored, at: now)
+        #expect(result.keyExpiries == [stored])
+        #expect(
+            result.notes == [
+                "the first of the keys that are backed up ends on \(stored.expires.day), in 1 day: rotate it before"
+            ])
+    }
+
     @Test("A backup and its plan say when keys end, and warn 30 days before; what cannot be asked ends nothing")
     func warned() async throws {
         try await Clinic.open { clinic in

@@ -71,6 +71,12 @@ struct KeySet: Sendable {
     func expired(at time: Timestamp) -> [Key] {
         keys.filter { key in key.metadata.expires.map { $0 <= time } ?? false }
     }
+
+    /// When the first of those that have not ended will. Those that have are told by name, and would hide the next.
+    func nextExpiry(after time: Timestamp) -> KeyExpiry? {
+        keys.compactMap(\.metadata.expires).filter { $0 > time }.min()
+            .map { KeyExpiry(key: KeyExpiry.stored, expires: $0) }
+    }
 }
 
 extension KeySet.Key {

@@ -75,7 +75,7 @@ package struct KeysEngine: Engine {
                     why: "the keys are those of \(previous.key)",
                     details: [
                         "unchangedSince": .string(previous.key.description), "keys": .integer(Int64(keys.keys.count)),
-                    ]))
+                    ], keyExpiry: keys.nextExpiry(after: time)))
         }
         let digest = try await onThread("digest") { [random, slowDigest] in
             try slowDigest.make(of: contents.json.canonicalBytes, random: random)
@@ -91,13 +91,15 @@ package struct KeysEngine: Engine {
         var exceptions = found.map {
             "the recipient \($0.recipient) is itself among the keys: whoever loses them opens this set by the others only"
         }
-        if !expired.isEmpty { exceptions.append(counted(expired.count, "of the keys has", "of the keys have") + " expired") }
+        if !expired.isEmpty {
+            exceptions.append(counted(expired.count, "of the keys has", "of the keys have") + " expired")
+        }
         return SnapshotFacts(
             time: time, sourceSize: keys.entries.reduce(0) { $0 + Int64($1.content?.count ?? 0) },
             details: [Detail.digest: digest, Detail.recipients: recipientNames], exceptions: exceptions,
             notes: expired.map { key in
                 "key \(key.label) has expired" + (key.metadata.expires.map { " at \($0)" } ?? "")
-            })
+            }, keyExpiry: keys.nextExpiry(after: time))
     }
 
     private var recipientNames: String { recipients.map(\.capabilities.name).sorted().joined(separator: ", ") }
