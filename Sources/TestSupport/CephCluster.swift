@@ -2,8 +2,6 @@ package import AWS
 package import Core
 import Glibc
 import Logging
-import Subprocess
-import SystemPackage
 
 /// A throwaway Ceph of one monitor, one disk and one RADOS Gateway: a real S3 for tests, over http and over TLS by a
 /// certificate authority of its own. It lies on the loopback at free ports and goes with the test process, in whatever
@@ -24,13 +22,15 @@ package final class CephCluster: Sendable {
     /// The one key that objects can be encrypted under (SSE-KMS).
     package let kmsKeyID = "clinic-key"
 
-    private let stopRequest: AsyncStream<Never>.Continuation
-    private let guardian: Task<Void, any Error>
+    private let guardian: ServerGuardian
     private let buckets = Guarded(0)
 
-    private init(
-        facts: [String: String], stopRequest: AsyncStream<Never>.Continuation, guardian: Task<Void, any Error>
-    ) throws {
+    private init(guardian: ServerGuardian) throws {
+        var facts: [String: String] = [:]
+        for line in guardian.said {
+            let pieces = line.split(separator: "=", maxSplits: 1)
+            if pieces.count == 2 { facts[String(pieces[0])] = String(pieces[1]) }
+        }
         func fact(_ name: String) throws -> String {
             guard let value = facts[name] else { throw TestFailure("scripts/ceph does not say its \(name)") }
             return value
@@ -41,11 +41,8 @@ package final class CephCluster: Sendable {
         accessKeyID = try fact("access")
         secretAccessKey = Secret(try fact("secret"))
         configurationFile = try fact("conf")
-        self.stopRequest = stopRequest
         self.guardian = guardian
     }
-
-    deinit { stopRequest.finish() }
 
     private static let sharedCluster = Task { try await start() }
 
@@ -72,55 +69,11 @@ package final class CephCluster: Sendable {
         throw last
     }
 
-    private static func startOnce() async throws -> CephCluster {
-        let (stopRequested, stopRequest) = AsyncStream<Never>.makeStream()
-        let (readiness, ready) = AsyncThrowingStream<[String: String], any Error>.makeStream()
-        let guardian = Task<Void, any Error> {
-            do {
-                try await guardCluster(until: stopRequested) { facts in
-                    ready.yield(facts)
-                    ready.finish()
-                }
-            } catch {
-                ready.finish(throwing: error)
-                throw error
-            }
-        }
-        for try await facts in readiness {
-            return try CephCluster(facts: facts, stopRequest: stopRequest, guardian: guardian)
-        }
-        throw TestFailure("scripts/ceph ended without a word")
-    }
-
     /// Runs `scripts/ceph`, which ends with its standard input: when the test process is done, and also when it dies.
-    private static func guardCluster(
-        until stopRequested: AsyncStream<Never>, whenReady: @escaping @Sendable ([String: String]) -> Void
-    ) async throws {
-        var options = PlatformOptions()
-        // A Ctrl-C at the terminal ends the tests, and through them the cluster; it must not end it directly.
-        options.createSession = true
+    private static func startOnce() async throws -> CephCluster {
         let directory = "/tmp/lifeboat-ceph-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-        let result = try await Subprocess.run(
-            .path(FilePath(repositoryRoot + "/scripts/ceph")), arguments: Arguments([directory]),
-            platformOptions: options, input: .inputWriter, output: .sequence, error: .string(limit: 1 << 16)
-        ) { execution in
-            var facts: [String: String] = [:]
-            for try await line in execution.standardOutput.strings() {
-                let pieces = line.split(separator: "=", maxSplits: 1).map(trimmedLine)
-                if pieces.count == 2 { facts[pieces[0]] = pieces[1] }
-                guard pieces.first == "ready" else { continue }
-                whenReady(facts)
-                for await _ in stopRequested {}
-                try await execution.standardInputWriter.finish()
-            }
-        }
-        guard result.terminationStatus.isSuccess else {
-            throw TestFailure("the throwaway Ceph failed: \(result.standardError)")
-        }
-    }
-
-    private static func trimmedLine(_ text: Substring) -> String {
-        String(text.prefix { !$0.isNewline })
+        return try CephCluster(
+            guardian: try await ServerGuardian.start(program: repositoryRoot + "/scripts/ceph", [directory]))
     }
 }
 

@@ -1,7 +1,5 @@
 import Core
 import Glibc
-import Subprocess
-import SystemPackage
 
 /// A throwaway MariaDB for tests: a server of its own in a new directory under `/tmp`, reached over a socket in that
 /// directory, removed with everything in it when the test process ends, in whatever way it ends.
@@ -106,20 +104,10 @@ package final class MariaDBServer: Sendable {
     /// ``TestFailure`` with its standard error where it does not exit 0.
     package func run(_ program: String, _ arguments: [String], input: [UInt8] = []) async throws -> [UInt8] {
         let user = arguments.contains { $0.hasPrefix("--user=") } ? [] : ["--user=root"]
-        var environment = Environment.inherit
-        if let password, let key = Environment.Key(rawValue: "MYSQL_PWD") {
-            environment = environment.updating([key: password])
-        }
-        let result = try await Subprocess.run(
-            .path(FilePath("\(Self.binaries)/\(program)")),
-            arguments: Arguments(
-                ["--no-defaults", "--socket=\(host)/mysqld.sock", "--default-character-set=utf8mb4"] + user
-                    + arguments), environment: environment, input: .array(input), output: .bytes(limit: 1 << 30),
-            error: .string(limit: 1 << 20))
-        guard result.terminationStatus.isSuccess else {
-            throw TestFailure("\(program) ended with \(result.terminationStatus): \(result.standardError)")
-        }
-        return result.standardOutput
+        return try await runClient(
+            "\(Self.binaries)/\(program)",
+            ["--no-defaults", "--socket=\(host)/mysqld.sock", "--default-character-set=utf8mb4"] + user + arguments,
+            adding: password.map { ["MYSQL_PWD": $0] } ?? [:], input: input)
     }
 
     /// Makes, starts and guards the server, and removes it as soon as its standard input ends.

@@ -1,8 +1,6 @@
 import CMongoC
 import Core
 import Glibc
-import Subprocess
-import SystemPackage
 
 /// A throwaway MongoDB server for tests, on a free port of the loopback, with its data in a new directory under
 /// `/tmp`; both are gone when the test process ends, in whatever way it ends.
@@ -26,22 +24,15 @@ package final class MongoServer: Sendable {
     /// The server's own directory, for tests that look at its files.
     package let directory: String
 
-    private let stopRequest: AsyncStream<Never>.Continuation
-    private let guardian: Task<Void, any Error>
+    private let guardian: ServerGuardian
     private let databases = Guarded(0)
 
-    private init(
-        port: Int, options: Options, directory: String, stopRequest: AsyncStream<Never>.Continuation,
-        guardian: Task<Void, any Error>
-    ) {
+    private init(port: Int, options: Options, guardian: ServerGuardian) {
         self.port = port
         self.options = options
-        self.directory = directory
-        self.stopRequest = stopRequest
+        directory = guardian.announcement
         self.guardian = guardian
     }
-
-    deinit { stopRequest.finish() }
 
     private static let sharedServer = Task { try await start() }
     private static let sharedReplicaSet = Task { try await start(Options(isReplicaSet: true)) }
@@ -57,24 +48,24 @@ package final class MongoServer: Sendable {
         var failure: (any Error)?
         // Somebody else may take the port between our looking and the server's listening.
         for _ in 0..<5 {
-            let server = try await launch(options)
             do {
-                try await server.prepare()
-                return server
+                let server = try await launch(options)
+                do {
+                    try await server.prepare()
+                    return server
+                } catch {
+                    try await server.stop()
+                    throw error
+                }
             } catch {
                 failure = error
-                server.stopRequest.finish()
-                _ = await server.guardian.result
             }
         }
         throw failure ?? TestFailure("mongod did not start")
     }
 
     /// Stops the server and waits until its directory is gone. Harmless twice.
-    package func stop() async throws {
-        stopRequest.finish()
-        try await guardian.value
-    }
+    package func stop() async throws { try await guardian.stop() }
 
     /// A connection string for `database`; as `user` where the server asks for one.
     package func uri(_ database: String = "", user: String = "root", password: String? = nil) -> String {
@@ -151,23 +142,8 @@ extension MongoServer {
         let probe = try LoopbackSocket.bound(to: 0)
         let port = LoopbackSocket.port(of: probe)
         close(probe)
-        let (stopRequested, stopRequest) = AsyncStream<Never>.makeStream()
-        let (readiness, ready) = AsyncThrowingStream<String, any Error>.makeStream()
-        let arguments = guardianArguments(port: port, options)
-        let guardian = Task<Void, any Error> {
-            do {
-                try await guardServer(arguments, until: stopRequested) { ready.yield($0) }
-            } catch {
-                ready.finish(throwing: error)
-                throw error
-            }
-            ready.finish(throwing: TestFailure("mongod ended before it was ready"))
-        }
-        for try await directory in readiness {
-            return MongoServer(
-                port: port, options: options, directory: directory, stopRequest: stopRequest, guardian: guardian)
-        }
-        throw TestFailure("mongod did not start")
+        let guardian = try await ServerGuardian.start(guardianScript, guardianArguments(port: port, options))
+        return MongoServer(port: port, options: options, guardian: guardian)
     }
 
     /// Waits until it answers, makes the replica set and the first user.
@@ -227,30 +203,8 @@ extension MongoServer {
         """#
 
     private static func guardianArguments(port: Int, _ options: Options) -> [String] {
-        ["-c", guardianScript, "guardian", program, String(port), options.password == nil ? "no" : "yes"]
+        [program, String(port), options.password == nil ? "no" : "yes"]
             + (options.isReplicaSet ? ["--replSet", "rs0", "--oplogSize", "64"] : [])
-    }
-
-    private static func guardServer(
-        _ arguments: [String], until stopRequested: AsyncStream<Never>,
-        whenReady: @escaping @Sendable (String) -> Void
-    ) async throws {
-        var options = PlatformOptions()
-        // A Ctrl-C at the terminal ends the tests, and through them the guardian; it must not end it directly.
-        options.createSession = true
-        let result = try await Subprocess.run(
-            .path("/bin/sh"), arguments: Arguments(arguments), platformOptions: options, input: .inputWriter,
-            output: .sequence, error: .string(limit: 1 << 16)
-        ) { execution in
-            for try await line in execution.standardOutput.strings() where line.hasPrefix("ready ") {
-                whenReady(String(line.dropFirst(6).prefix { !$0.isWhitespace }))
-                for await _ in stopRequested {}
-                try await execution.standardInputWriter.finish()
-            }
-        }
-        guard result.terminationStatus.isSuccess else {
-            throw TestFailure("the throwaway mongod failed: \(result.standardError)")
-        }
     }
 }
 

@@ -1,8 +1,6 @@
 import AWS
 package import Core
 import Glibc
-import Subprocess
-import SystemPackage
 
 /// A throwaway moto server: AWS KMS, STS, Secrets Manager and Systems Manager for tests, on a free port of the
 /// loopback, gone with the test process in whatever way that ends.
@@ -13,16 +11,12 @@ package final class MotoServer: Sendable {
     package let port: Int
     package var url: String { "http://127.0.0.1:\(port)" }
 
-    private let stopRequest: AsyncStream<Never>.Continuation
-    private let guardian: Task<Void, any Error>
+    private let guardian: ServerGuardian
 
-    private init(port: Int, stopRequest: AsyncStream<Never>.Continuation, guardian: Task<Void, any Error>) {
+    private init(port: Int, guardian: ServerGuardian) {
         self.port = port
-        self.stopRequest = stopRequest
         self.guardian = guardian
     }
-
-    deinit { stopRequest.finish() }
 
     private static let sharedServer = Task { try await start() }
 
@@ -30,28 +24,15 @@ package final class MotoServer: Sendable {
     package static func shared() async throws -> MotoServer { try await sharedServer.value }
 
     package static func start() async throws -> MotoServer {
-        let (stopRequested, stopRequest) = AsyncStream<Never>.makeStream()
-        let (readiness, ready) = AsyncThrowingStream<Int, any Error>.makeStream()
-        let guardian = Task<Void, any Error> {
-            do {
-                try await guardServer(until: stopRequested) { ready.yield($0) }
-            } catch {
-                ready.finish(throwing: error)
-                throw error
-            }
-            ready.finish(throwing: TestFailure("moto ended before it was ready"))
+        let guardian = try await ServerGuardian.start(guardianScript, ["\(environmentPath)/bin/python"])
+        guard let port = Int(guardian.announcement) else {
+            throw TestFailure("moto says no port: \(guardian.announcement)")
         }
-        for try await port in readiness {
-            return MotoServer(port: port, stopRequest: stopRequest, guardian: guardian)
-        }
-        throw TestFailure("moto did not start")
+        return MotoServer(port: port, guardian: guardian)
     }
 
     /// Stops the server and waits until it is gone. Harmless twice.
-    package func stop() async throws {
-        stopRequest.finish()
-        try await guardian.value
-    }
+    package func stop() async throws { try await guardian.stop() }
 
     /// What a client of this server needs in its environment.
     package func environment(region: String = "eu-central-1") -> [String: String] {
@@ -184,26 +165,4 @@ extension MotoServer {
         echo "ready $port"
         cat >/dev/null
         """#
-
-    private static func guardServer(
-        until stopRequested: AsyncStream<Never>, whenReady: @escaping @Sendable (Int) -> Void
-    ) async throws {
-        var options = PlatformOptions()
-        // A Ctrl-C at the terminal ends the tests, and through them the guardian; it must not end it directly.
-        options.createSession = true
-        let result = try await Subprocess.run(
-            .path("/bin/sh"), arguments: ["-c", guardianScript, "guardian", "\(environmentPath)/bin/python"],
-            platformOptions: options, input: .inputWriter, output: .sequence, error: .string(limit: 1 << 16)
-        ) { execution in
-            for try await line in execution.standardOutput.strings() where line.hasPrefix("ready ") {
-                guard let port = Int(line.dropFirst(6).filter(\.isNumber)) else { continue }
-                whenReady(port)
-                for await _ in stopRequested {}
-                try await execution.standardInputWriter.finish()
-            }
-        }
-        guard result.terminationStatus.isSuccess else {
-            throw TestFailure("moto failed: \(result.standardError)")
-        }
-    }
 }

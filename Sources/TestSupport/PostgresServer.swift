@@ -1,8 +1,5 @@
 import Core
 import Glibc
-import Subprocess
-import Synchronization
-import SystemPackage
 
 /// A throwaway PostgreSQL for tests: a cluster of its own in a new directory under `/tmp`, reached over a socket in
 /// that directory, removed with everything in it when the test process ends, in whatever way it ends.
@@ -118,23 +115,7 @@ package final class PostgresServer: Sendable {
     /// Runs one of PostgreSQL's programs against this server and returns its standard output, at most 1 GiB.
     /// Throws ``TestFailure`` with its standard error where it does not exit 0.
     package func run(_ program: String, _ arguments: [String], input: [UInt8] = []) async throws -> [UInt8] {
-        var overrides: [Environment.Key: String?] = [:]
-        for (name, value) in environment {
-            overrides[try Self.key(name)] = value
-        }
-        let result = try await Subprocess.run(
-            .path(FilePath("\(binaries)/\(program)")), arguments: Arguments(arguments),
-            environment: .inherit.updating(overrides), input: .array(input), output: .bytes(limit: 1 << 30),
-            error: .string(limit: 1 << 20))
-        guard result.terminationStatus.isSuccess else {
-            throw TestFailure("\(program) ended with \(result.terminationStatus): \(result.standardError)")
-        }
-        return result.standardOutput
-    }
-
-    private static func key(_ name: String) throws -> Environment.Key {
-        guard let key = Environment.Key(rawValue: name) else { throw TestFailure("\(name) names no variable") }
-        return key
+        try await runClient("\(binaries)/\(program)", arguments, adding: environment, input: input)
     }
 
     private static func percentEncoded(_ text: String) -> String {
