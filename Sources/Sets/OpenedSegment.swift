@@ -64,7 +64,12 @@ final class OpenedSegment: ByteSource, @unchecked Sendable {
             head.append(contentsOf: chunk.bytes)
             guard let header = try MessageHeader.parse(head) else { return }
             try check(header)
-            reader = try MessageReader(header: header, dataKey: expectation.dataKey)
+            do {
+                reader = try MessageReader(header: header, dataKey: expectation.dataKey)
+            } catch EnvelopeError.wrongDataKey {
+                // The set's own data key has authenticated its manifest: it is the header that was changed.
+                throw damaged("its header names another data key than the set's")
+            }
             let rest = head[header.length...]
             try rest.withUnsafeBytes { try update($0) }
             head = []
