@@ -6,6 +6,10 @@ import Glibc
 // Buffers pass between threads all day.
 linux_tune_allocator()
 
+// The MongoDB client has made a file of its counters, for others to look into, before anything of ours ran. It stays
+// mapped without its name, and nothing is left in /dev/shm, however this process ends.
+shm_unlink("/mongoc-\(getpid())")
+
 do {
     var parsed = try Lifeboat.parseAsRoot()
     guard let command = parsed as? any LifeboatCommand else {

@@ -1,4 +1,5 @@
 import Core
+import Glibc
 import TestSupport
 import Testing
 
@@ -13,6 +14,17 @@ struct RefusalTests {
         var field: String
 
         var description: String { name }
+    }
+
+    @Test("A run leaves no shared memory behind, and nothing but its own lines on standard error")
+    func leavesNothing() async throws {
+        let known = Guarded<pid_t>(0)
+        let ended = try await Binary.run(environment: ["BACKUP_EVENT": "{}"]) { pid in known.withLock { $0 = pid } }
+        #expect(ended.exitCode == 2)
+        #expect(known.value != 0 && access("/dev/shm/mongoc-\(known.value)", F_OK) != 0)
+        for line in ended.log.split(separator: "\n") {
+            #expect(throws: Never.self) { try JSON(parsing: Array(line.utf8)) }
+        }
     }
 
     @Test("Every bad event and configuration ends with its code, names its field, shows no secret, touches nothing")
