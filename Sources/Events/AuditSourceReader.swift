@@ -3,7 +3,8 @@ import Core
 /// Reads where audit records come from and how many make a set.
 ///
 /// Environment: `AUDIT_SOURCE` and so on. File: `from`, `table`, `id`, `ids`, `batchMinutes`, `batchRecords`,
-/// `activeDays`, `archiveDays`, `legalDays`. A database is reached as its own engine's settings beside them say, or as another target of the file is.
+/// `activeDays`, `archiveDays`, `legalDays`. A database is reached as its own engine's settings beside them say, or as
+/// another target of the file is.
 enum AuditSourceReader {
     private static let from = SourceSetting(variable: "AUDIT_SOURCE", key: "from")
     private static let table = SourceSetting(variable: "AUDIT_TABLE", key: "table")

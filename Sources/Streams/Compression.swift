@@ -49,7 +49,9 @@ extension Compression {
     /// `onEveryCore`: in threads of its own beside the caller's, where the algorithm can.
     package func makeCompressor(onEveryCore: Bool = false) throws -> any Compressor {
         switch algorithm {
-        case .zstd: try ZstdCompressor(level: level, workers: onEveryCore ? ZstdCompressor.workersOfEveryCore : 0)
+        case .zstd:
+            try ZstdCompressor(
+                level: level, workers: onEveryCore ? ZstdCompressor.workersOfEveryCore(level: level) : 0)
         case .gzip: try GzipCompressor(level: level)
         case .none: PlainCompressor()
         }

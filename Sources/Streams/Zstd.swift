@@ -11,10 +11,13 @@ final class ZstdCompressor: Compressor {
     private static let jobSize = 2 << 20
     /// More would need more memory than they save time.
     private static let mostWorkers = 4
-    /// None where there is one core: the caller's thread is as quick.
-    static var workersOfEveryCore: Int {
+    /// Above it each worker's tables and window take tens of mebibytes.
+    private static let highestLevelForWorkers = 3
+
+    /// As many as there are cores; none where there is one, for the caller's thread is as quick.
+    static func workersOfEveryCore(level: Int) -> Int {
         let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
-        return cores > 1 ? min(cores, mostWorkers) : 0
+        return cores > 1 && level <= highestLevelForWorkers ? min(cores, mostWorkers) : 0
     }
 
     private let context: OpaquePointer
