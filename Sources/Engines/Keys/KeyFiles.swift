@@ -50,15 +50,24 @@ struct KeyDirectory {
 
     /// `nil` where it changed meanwhile.
     private func readOnce() throws -> [KeyEntry]? {
-        var directory = try Descriptor(path)
-        if try directory.status(of: Self.revisionLink) != nil {
-            guard let revision = try directory.open(Self.revisionLink, O_RDONLY | O_DIRECTORY) else { return nil }
+        let place = try Descriptor(path)
+        var directory = place
+        let isMount = try place.status(of: Self.revisionLink) != nil
+        if isMount {
+            guard let revision = try place.open(Self.revisionLink, O_RDONLY | O_DIRECTORY) else { return nil }
             directory = revision
         }
         var reading = Reading(root: path)
         guard try reading.walk(directory, "", depth: 0) else { return nil }
         var again = Reading(root: path, isOnlyLooking: true)
         guard try again.walk(directory, "", depth: 0), again.seen == reading.seen else { return nil }
+        if isMount {
+            // A revision is taken away after another has come into its place. One that was half gone, or gone, before the
+            // first look would look the same the second time.
+            guard let current = try place.open(Self.revisionLink, O_RDONLY | O_DIRECTORY),
+                try current.status().st_ino == directory.status().st_ino
+            else { return nil }
+        }
         return reading.entries.sorted { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
     }
 }
