@@ -54,16 +54,6 @@ struct PostgresTests {
                 PostgresEndpoint(host: server.host, port: server.port, database: database, user: user), table: table,
                 id: id, timing: timing)
         }
-
-        func failure<Value>(of body: () async throws -> Value) async throws -> PostgresError {
-            do {
-                _ = try await body()
-            } catch let error as PostgresError {
-                guard !"\(error)\(error.hint)".contains(marker) else { throw TestFailure("the marker shows") }
-                return error
-            }
-            throw TestFailure("it succeeded")
-        }
     }
 
     /// Every row is a line with every column, in one spelling whatever the role and the database have set.
@@ -113,7 +103,7 @@ struct PostgresTests {
         try await writer.rows("INSERT INTO public.audit_log (who) VALUES ('late')", to: "insert")
         try await site.add(2)
         let hasty = site.records(timing: .init(writers: .milliseconds(40), interval: .milliseconds(20)))
-        let found = try await site.failure { try await hasty.records(after: nil, through: .number(3)) }
+        let found = try await failure(PostgresError.self) { try await hasty.records(after: nil, through: .number(3)) }
         #expect(found.kind == .timeout && found.exitCode == .source)
 
         async let set = Trail(site.records()).back()
@@ -174,7 +164,9 @@ struct PostgresTests {
             ("audit_log", "at", "timestamp with time zone"), ("shown", "id", "not a table"),
             ("loose", "id", "null"), ("ahead", "id", "CACHE"),
         ] {
-            let found = try await site.failure { try await site.records(table, id: id).waiting(after: nil) }
+            let found = try await failure(PostgresError.self) {
+                try await site.records(table, id: id).waiting(after: nil)
+            }
             #expect(found.cause.contains(words), "\(table): \(found.cause)")
         }
     }
@@ -191,7 +183,7 @@ struct PostgresTests {
             CREATE POLICY hides ON audit_log FOR SELECT USING (id > 1);
             """)
         let records = site.records(user: "\(site.database)_reader")
-        let found = try await site.failure { try await records.waiting(after: nil) }
+        let found = try await failure(PostgresError.self) { try await records.waiting(after: nil) }
         #expect(found.sqlState == "42501")
     }
 
@@ -200,7 +192,7 @@ struct PostgresTests {
         let site = try await Site()
         let source = try await site.makeBig()
         try await onThread("read") { _ = try source.next() }
-        let found = try await site.failure {
+        let found = try await failure(PostgresError.self) {
             try await site.sql(
                 """
                 SELECT pg_terminate_backend(pid) FROM pg_stat_activity

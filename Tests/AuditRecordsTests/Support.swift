@@ -113,11 +113,14 @@ extension TakenSet {
     var ids: String { "\(facts.details["startId"] ?? "?")-\(facts.details["endId"] ?? "?")" }
 }
 
-/// Runs `body` and returns its failure; throws where it succeeds. No failure may hold what a record says.
-func failure<Value>(of body: () async throws -> Value) async throws -> AuditRecordsError {
+/// Runs `body` and returns its failure, the trail's own where no other is named; throws where it succeeds. No failure
+/// may hold what a record says.
+func failure<Value, Expected: Failure>(
+    _ type: Expected.Type = AuditRecordsError.self, of body: () async throws -> Value
+) async throws -> Expected {
     do {
         _ = try await body()
-    } catch let error as AuditRecordsError {
+    } catch let error as Expected {
         guard !"\(error)\(error.hint)\(error.object)".contains(marker) else { throw TestFailure("the marker shows") }
         return error
     }
