@@ -96,7 +96,7 @@ package struct NothingToStore: Sendable {
 
 /// A consistent picture that is being read.
 package protocol Snapshot: Sendable {
-    /// What the picture is of.
+    /// What the picture is of. What only its end shows, as where a server's log stood then, is in it after ``finish()``.
     var facts: SnapshotFacts { get }
 
     /// The streams it consists of, each to be pulled to its end; they may be handed out one by one or several at once.
@@ -244,13 +244,17 @@ package struct RestoreRequest: Sendable {
     /// Gives the verified contents of a set of this target, for the decision whether something an earlier restore
     /// put aside may go; `nil` where there is no such set, or it has not been proven.
     package var verifiedContents: @Sendable (BackupKey) async throws -> Contents?
+    /// How far the log is to be followed after the picture; `nil` for the picture alone.
+    package var recovery: Recovery?
     package var meter: ProgressMeter
 
     package init(
         requestID: RequestID, setKey: BackupKey, manifest: Manifest, contents: Contents, parts: any PartOpener,
         createDatabase: Bool, restoreRoles: RoleRestore, acknowledgeDisk: Bool, acknowledgeBoundObjects: Bool,
-        verifiedContents: @escaping @Sendable (BackupKey) async throws -> Contents?, meter: ProgressMeter
+        verifiedContents: @escaping @Sendable (BackupKey) async throws -> Contents?, recovery: Recovery? = nil,
+        meter: ProgressMeter
     ) {
+        self.recovery = recovery
         self.requestID = requestID
         self.setKey = setKey
         self.manifest = manifest

@@ -8,6 +8,8 @@ package enum Job: Equatable, Sendable {
     case hold(HoldJob)
     case rewrap(RewrapJob)
     case export(ExportJob)
+    case wal(WALJob)
+    case drill(DrillJob)
 
     package var action: String {
         switch self {
@@ -19,6 +21,8 @@ package enum Job: Equatable, Sendable {
         case .hold(let job): job.change.rawValue
         case .rewrap: "rewrap"
         case .export: "export"
+        case .wal: "wal"
+        case .drill: "drill"
         }
     }
 }
@@ -72,6 +76,8 @@ package struct VerifyJob: Equatable, Sendable {
     package var requestID: RequestID
     /// Read the dump's rows again and compare them with the recorded contents, beyond the integrity of the bytes.
     package var recomputeContents: Bool
+    /// `restore` brings the set to life in a scratch place and compares what is there.
+    package var depth: ProofDepth
     /// Which copy of the set is to be read.
     package var store: StoreChoice
     /// Seconds to wait for an archived set to be thawed; 0 asks for the thaw and ends.
@@ -80,12 +86,13 @@ package struct VerifyJob: Equatable, Sendable {
 
     package init(
         target: String, key: KeySelector, requestID: RequestID, recomputeContents: Bool = false,
-        store: StoreChoice = .primary, waitForThaw: Int = 0, dryRun: Bool = false
+        depth: ProofDepth = .integrity, store: StoreChoice = .primary, waitForThaw: Int = 0, dryRun: Bool = false
     ) {
         self.target = target
         self.key = key
         self.requestID = requestID
         self.recomputeContents = recomputeContents
+        self.depth = depth
         self.store = store
         self.waitForThaw = waitForThaw
         self.dryRun = dryRun
@@ -98,6 +105,11 @@ package struct RestoreJob: Equatable, Sendable {
     package var requestID: RequestID
     /// `targetDatabase`: a configured destination or a database's name; `nil` for the source's own.
     package var destination: String?
+    /// Follow the log after the nearest set before this point, and stop there; `nil` for a set as it is.
+    package var recoveryTarget: RecoveryTarget?
+    /// Of a physical set: the one database to take out of the recovered server and to restore at `destination`; `nil`
+    /// leaves the recovered directory ready to be started.
+    package var sourceDatabase: String?
     package var createDatabase: Bool
     /// The reason given with `skipSafetyBackup`; `nil` where a safety backup is to be made.
     package var skipSafetyBackupReason: String?
@@ -117,7 +129,8 @@ package struct RestoreJob: Equatable, Sendable {
 
     package init(
         target: String, key: KeySelector, requestID: RequestID, destination: String? = nil,
-        createDatabase: Bool = false, skipSafetyBackupReason: String? = nil, waitForLock: Int = 300,
+        recoveryTarget: RecoveryTarget? = nil, sourceDatabase: String? = nil, createDatabase: Bool = false,
+        skipSafetyBackupReason: String? = nil, waitForLock: Int = 300,
         restoreRoles: RoleRestore = .missing, acknowledgeDisk: Bool = false, acknowledgeBoundObjects: Bool = false,
         store: StoreChoice = .primary, waitForThaw: Int = 0, dryRun: Bool = false
     ) {
@@ -125,6 +138,8 @@ package struct RestoreJob: Equatable, Sendable {
         self.key = key
         self.requestID = requestID
         self.destination = destination
+        self.recoveryTarget = recoveryTarget
+        self.sourceDatabase = sourceDatabase
         self.createDatabase = createDatabase
         self.skipSafetyBackupReason = skipSafetyBackupReason
         self.waitForLock = waitForLock
@@ -257,6 +272,48 @@ package struct ExportJob: Equatable, Sendable {
         self.requestID = requestID
         self.store = store
         self.directory = directory
+        self.dryRun = dryRun
+    }
+}
+
+/// Brings the server's write-ahead log into the store, from where the last such job ended to now.
+package struct WALJob: Equatable, Sendable {
+    package var target: String
+    package var requestID: RequestID
+    package var dryRun: Bool
+
+    package init(target: String, requestID: RequestID, dryRun: Bool = false) {
+        self.target = target
+        self.requestID = requestID
+        self.dryRun = dryRun
+    }
+}
+
+/// Rehearses a disaster, and measures it.
+package struct DrillJob: Equatable, Sendable {
+    package enum Scenario: String, CaseIterable, Sendable {
+        /// The first recipient's key is treated as gone.
+        case keyLoss = "KEY_LOSS"
+        /// A copy of a set is damaged in several ways, each of which must be found.
+        case dataCorruption = "DATA_CORRUPTION"
+        /// From nothing but the store and the identities to a running server.
+        case systemFailure = "SYSTEM_FAILURE"
+    }
+
+    package var target: String
+    package var scenario: Scenario
+    /// The set to rehearse with.
+    package var key: KeySelector
+    package var requestID: RequestID
+    package var dryRun: Bool
+
+    package init(
+        target: String, scenario: Scenario, key: KeySelector, requestID: RequestID, dryRun: Bool = false
+    ) {
+        self.target = target
+        self.scenario = scenario
+        self.key = key
+        self.requestID = requestID
         self.dryRun = dryRun
     }
 }

@@ -12,6 +12,8 @@ extension Job {
         case .hold(let job): job.target
         case .rewrap(let job): job.target
         case .export(let job): job.target
+        case .wal(let job): job.target
+        case .drill(let job): job.target
         }
     }
 
@@ -25,6 +27,8 @@ extension Job {
         case .hold(let job): job.requestID
         case .rewrap(let job): job.requestID
         case .export(let job): job.requestID
+        case .wal(let job): job.requestID
+        case .drill(let job): job.requestID
         }
     }
 
@@ -38,6 +42,8 @@ extension Job {
         case .hold(let job): job.dryRun
         case .rewrap(let job): job.dryRun
         case .export(let job): job.dryRun
+        case .wal(let job): job.dryRun
+        case .drill(let job): job.dryRun
         }
     }
 
@@ -50,7 +56,8 @@ extension Job {
         case .hold(let job): job.key.tier
         case .rewrap(let job): job.key?.tier
         case .export(let job): job.key.tier
-        case .list, .prune: nil
+        case .drill(let job): job.key.tier
+        case .list, .prune, .wal: nil
         }
     }
 }

@@ -150,6 +150,7 @@ struct Run: Sendable {
                 case .export(let job):
                     let directory = try NewDirectory(path: job.directory, random: systemRandom)
                     return try await Export(job, into: directory, at: workplace).run()
+                case .wal, .drill: fatalError("to be wired")
                 }
             }
         } catch {

@@ -67,7 +67,7 @@ struct EventFuzzTests {
             #expect(hold.key != .random && !hold.reason.isEmpty)
         case .export(let export):
             #expect(export.key != .random && export.directory.hasPrefix("/") && !export.directory.contains("/../"))
-        case .prune, .rewrap:
+        case .prune, .rewrap, .wal, .drill:
             break
         }
     }
