@@ -38,8 +38,14 @@ final class Handle {
 
     deinit { PQfinish(connection) }
 
-    init(endpoint: PostgresEndpoint, database: String, application: String, wait: Wait) throws {
-        let keywords = try endpoint.keywords(database: database, application: application)
+    /// `forReplication` asks for a session that speaks the replication protocol, in no database.
+    init(
+        endpoint: PostgresEndpoint, database: String, application: String, forReplication: Bool = false, wait: Wait
+    ) throws {
+        let keywords =
+            forReplication
+            ? endpoint.replicationKeywords(application: application)
+            : endpoint.keywords(database: database, application: application)
         let started = withTextPointers(keywords.map(\.name)) { names in
             withTextPointers(keywords.map(\.value)) { values in PQconnectStartParams(names, values, 0) }
         }
@@ -128,7 +134,7 @@ final class Handle {
         }
     }
 
-    private static func rows(of result: OpaquePointer) -> [Row] {
+    static func rows(of result: OpaquePointer) -> [Row] {
         let columns = PQnfields(result)
         return (0..<PQntuples(result)).map { row in
             Row(
@@ -155,17 +161,29 @@ extension PostgresEndpoint {
         "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0 -c default_transaction_read_only=off"
 
     /// Everything libpq needs for a session, the password too.
-    fileprivate func keywords(database: String, application: String) throws -> [Keyword] {
-        var all = parameters
+    fileprivate func keywords(database: String, application: String) -> [Keyword] {
+        keywords([
+            "dbname": database, "application_name": application, "client_encoding": "UTF8",
+            "options": options(adding: "\(Self.sessionOptions) -c lock_timeout=10s -c search_path="),
+        ])
+    }
+
+    /// The same for a session that speaks the replication protocol. The database's name is what the server's rules of
+    /// who may log in (pg_hba.conf) call such sessions.
+    fileprivate func replicationKeywords(application: String) -> [Keyword] {
+        keywords([
+            "dbname": "replication", "replication": "true", "application_name": application,
+            "options": options(adding: "-c statement_timeout=0"),
+        ])
+    }
+
+    private func keywords(_ own: [String: String]) -> [Keyword] {
+        var all = parameters.merging(own) { $1 }
         all["host"] = host
         all["port"] = String(port)
-        all["dbname"] = database
         all["user"] = user
         // An empty password would be taken for none, and the environment be asked.
         all["password"] = password?.withRevealed { $0.isEmpty ? nil : $0 }
-        all["application_name"] = application
-        all["client_encoding"] = "UTF8"
-        all["options"] = options(adding: "\(Self.sessionOptions) -c lock_timeout=10s -c search_path=")
         // A peer that has gone without a word is noticed within a minute or so.
         for (name, value) in ["keepalives_idle": "20", "keepalives_interval": "10", "keepalives_count": "3"]
         where all[name] == nil {
