@@ -363,10 +363,13 @@ package struct Promotion: Sendable {
     package var replacedName: String?
     /// What the plan noted, and what came after it.
     package var notes: [String]
+    /// Where a recovery ended; `nil` where the restore was of the picture alone.
+    package var recovered: RecoveredPoint?
 
-    package init(time: Timestamp, replacedName: String?, notes: [String]) {
+    package init(time: Timestamp, replacedName: String?, notes: [String], recovered: RecoveredPoint? = nil) {
         self.time = time
         self.replacedName = replacedName
         self.notes = notes
+        self.recovered = recovered
     }
 }

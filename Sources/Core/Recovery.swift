@@ -35,6 +35,21 @@ package struct Recovery: Sendable {
     }
 }
 
+/// Where a recovery has ended: what is in the restored copy, and nothing after it.
+package struct RecoveredPoint: Equatable, Sendable {
+    package var timeline: UInt32
+    /// The end of what was replayed.
+    package var lsn: LSN
+    /// Of the last transaction that was replayed, by the server's clock; `nil` where none was.
+    package var lastCommit: Timestamp?
+
+    package init(timeline: UInt32, lsn: LSN, lastCommit: Timestamp?) {
+        self.timeline = timeline
+        self.lsn = lsn
+        self.lastCommit = lastCommit
+    }
+}
+
 /// The stored log of one server: what a recovery reads.
 package protocol WALLibrary: Sendable {
     /// What is stored of the server with this system identifier, in the order of timelines and places. Cheap: no

@@ -112,10 +112,13 @@ package struct WALRange: Hashable, Sendable {
     package var timeline: UInt32
     package var begin: LSN
     package var end: LSN
+    /// When its end was stored: nothing that happened later is in it. `nil` where that is not known.
+    package var stored: Timestamp?
 
-    package init(timeline: UInt32, begin: LSN, end: LSN) {
+    package init(timeline: UInt32, begin: LSN, end: LSN, stored: Timestamp? = nil) {
         self.timeline = timeline
         self.begin = begin
         self.end = end
+        self.stored = stored
     }
 }

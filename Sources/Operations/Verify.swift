@@ -227,7 +227,7 @@ extension Workplace {
     ) async throws -> Examined {
         let recorded = try await reader.contents()
         let parts = NotingOpener(reader)
-        var examined = try await engine.examine(
+        var examined = try await reading(reader.manifest).examine(
             ExamineRequest(
                 manifest: reader.manifest, parts: parts, recompute: recompute, comparesSource: comparesSource,
                 predecessor: { try await reader.predecessor() }, meter: meter))

@@ -21,6 +21,16 @@ package struct Workplace: Sendable {
     /// Where a restore goes, by the event's `targetDatabase`; `nil` means the source itself. Throws where the name is no
     /// destination.
     package var destination: @Sendable (String?) throws -> any Engine
+    /// What reads a set's parts, by its manifest; `nil` for the source, which reads all that it makes. A target of a whole
+    /// server also has safety sets of single databases.
+    package var examiner: @Sendable (Manifest) -> (any Engine)? = { _ in nil }
+    /// Where sets are brought to life to be proven, and a server is recovered of which one database is wanted; `nil` where
+    /// none is configured.
+    package var scratch: (any ScratchPlace)?
+    /// The stored log of the target's server; `nil` for sources without one.
+    package var log: (any WALLibrary)?
+    /// What a proof by restore has to reach.
+    package var thresholds = ProofThresholds()
     package var writer: SetWriterConfiguration
     package var reader: SetReaderConfiguration
     package var lease: LeaseConfiguration
@@ -68,6 +78,8 @@ package struct Workplace: Sendable {
     }
 
     var catalog: Catalog { Catalog(store) }
+
+    func reading(_ manifest: Manifest) -> any Engine { examiner(manifest) ?? engine }
 
     /// Says which step of the operation begins.
     func step(_ name: String) async {
