@@ -40,6 +40,10 @@ package struct DataEntry: Equatable, Comparable, Sendable {
         case key
         /// Audit records; its rows are the records.
         case records
+        /// A part of a server's data directory; its rows are files.
+        case tablespace
+        /// A server's write-ahead log on one timeline; its rows are segments.
+        case log
 
         /// What their number, and that of their rows, is called in summaries.
         var counted: (things: String, content: String?)? {
@@ -50,6 +54,8 @@ package struct DataEntry: Equatable, Comparable, Sendable {
             case .tree: ("trees", "entries")
             case .key: ("keys", nil)
             case .records: ("trails", "records")
+            case .tablespace: ("tablespaces", "files")
+            case .log: ("timelines", "segments")
             }
         }
     }

@@ -36,6 +36,8 @@ final class Handle {
     var serverVersion: Int { Int(PQserverVersion(connection)) }
     var processID: Int32 { PQbackendPID(connection) }
 
+    private var listener: NoticeListener?
+
     deinit { PQfinish(connection) }
 
     /// `forReplication` asks for a session that speaks the replication protocol, in no database.
@@ -72,6 +74,17 @@ final class Handle {
         }
         throw PostgresError.connection(
             String(cString: PQerrorMessage(connection)), endpoint: endpoint, database: database)
+    }
+
+    /// Tells `listener` from now on what the server says beside its answers.
+    func listen(_ listener: NoticeListener) {
+        self.listener = listener
+        PQsetNoticeReceiver(
+            connection,
+            { context, result in
+                guard let context, let text = PQresultErrorField(result, Int32(UInt8(ascii: "M"))) else { return }
+                Unmanaged<NoticeListener>.fromOpaque(context).takeUnretainedValue().told(String(cString: text))
+            }, Unmanaged.passUnretained(listener).toOpaque())
     }
 
     func run(
@@ -147,6 +160,13 @@ final class Handle {
                 })
         }
     }
+}
+
+/// Is told a server's notices and warnings, which may quote rows: what becomes of them has to be known.
+final class NoticeListener: Sendable {
+    let told: @Sendable (String) -> Void
+
+    init(_ told: @escaping @Sendable (String) -> Void) { self.told = told }
 }
 
 struct Keyword {

@@ -33,12 +33,17 @@ struct ServerFacts: Sendable {
             version: row.text(0), versionNumber: Int(row.integer(1)), time: Timestamp(milliseconds: row.integer(2)),
             databaseSize: row.integer(3), encoding: row.text(4), isInRecovery: row.bool(5),
             mayReadPasswords: row.bool(6))
-        guard facts.major >= oldestMajor else {
+        try checkSupported(facts.version, major: facts.major, server: connection.endpoint.server)
+        return facts
+    }
+
+    /// Throws where the server is older than what is read.
+    static func checkSupported(_ version: String, major: Int, server: String) throws(PostgresError) {
+        guard major >= oldestMajor else {
             throw PostgresError(
-                .toolVersion, "use the server", object: connection.endpoint.server,
-                cause: "it runs version \(facts.version); the oldest that is supported is \(oldestMajor)",
+                .toolVersion, "use the server", object: server,
+                cause: "it runs version \(version); the oldest that is supported is \(oldestMajor)",
                 hint: "upgrade the server")
         }
-        return facts
     }
 }

@@ -61,6 +61,11 @@ final class ReplicationConnection: Sendable {
         }
     }
 
+    /// Tells `listener`, in whichever thread reads, what the server says beside its answers.
+    func listen(_ listener: @escaping @Sendable (String) -> Void) {
+        handle.withLock { $0?.listen(NoticeListener(listener)) }
+    }
+
     // MARK: Commands
 
     func identify() throws -> Identity {
