@@ -46,11 +46,22 @@ package struct PostgresDatabase: Engine {
     }
 
     package func examine(_ request: ExamineRequest) async throws -> Examined {
+        try Self.refuseOtherKind(request.manifest)
         let examination = Examination(parts: request.parts, meter: request.meter)
         return Examined(contents: try await examination.run(recompute: request.recompute))
     }
 
     package func plan(_ request: RestoreRequest) async throws -> any RestorePlan {
-        try await DatabaseRestore.plan(self, request)
+        try Self.refuseOtherKind(request.manifest)
+        return try await DatabaseRestore.plan(self, request)
+    }
+
+    /// A whole server's files are not a damaged dump, and nothing may say so of them.
+    private static func refuseOtherKind(_ manifest: Manifest) throws(PostgresError) {
+        guard !PhysicalBase.isPhysical(manifest) else {
+            throw .configuration(
+                "the set \(manifest.key)", "it holds a whole server's files, and no dump of a database",
+                hint: "sets that were made with BACKUP_METHOD=physical are read with it")
+        }
     }
 }

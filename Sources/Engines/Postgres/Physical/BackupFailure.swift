@@ -84,7 +84,14 @@ final class DamagedPages: Sendable {
     private static let mostKept = 8
     private static let roots = ["base/", "global/", "pg_tblspc/"]
 
-    private let state = Guarded((files: [String](), more: 0))
+    private struct State {
+        var files: [String] = []
+        var more = 0
+        // One file's warnings come one after another.
+        var last: String?
+    }
+
+    private let state = Guarded(State())
 
     /// The files in the order in which they came, and how many more there were.
     var found: ([String], more: Int) { state.withLock { ($0.files, more: $0.more) } }
@@ -93,7 +100,8 @@ final class DamagedPages: Sendable {
     func note(_ warning: String) {
         guard let file = Self.file(in: warning) else { return }
         state.withLock { state in
-            guard !state.files.contains(file) else { return }
+            guard file != state.last else { return }
+            state.last = file
             if state.files.count < Self.mostKept { state.files.append(file) } else { state.more += 1 }
         }
     }

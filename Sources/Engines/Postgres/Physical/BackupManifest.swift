@@ -132,12 +132,14 @@ struct BackupManifestReader: Sendable {
     }
 
     private func members(of text: some Sequence<UInt8>) throws(PhysicalProblem) -> [String: JSON] {
-        do throws(JSONError) {
-            guard case .object(let members) = try JSON(parsing: text) else { throw JSONError(offset: 0, problem: "") }
-            return members
+        let json: JSON
+        do {
+            json = try JSON(parsing: text)
         } catch {
             throw unknownLine
         }
+        guard case .object(let members) = json else { throw unknownLine }
+        return members
     }
 
     private func string(_ fields: inout [String: JSON], _ name: String) -> String? {
