@@ -130,8 +130,11 @@ int linux_watch_termination(void) {
     return descriptors[0];
 }
 
-void linux_enter_thread(const char *name) {
+void linux_enter_thread(const char *name, int yields) {
     (void)prctl(PR_SET_NAME, name, 0, 0, 0);
+    if (!yields) {
+        return;
+    }
     // On Linux 0 means the calling thread alone, not the process. Children are not started from these threads.
     (void)setpriority(PRIO_PROCESS, 0, 10);
 }
@@ -144,6 +147,38 @@ void linux_tune_allocator(void) {
     // page faults to have it again, or not, as it happens to lie.
     mallopt(M_MMAP_THRESHOLD, 4 << 20);
     mallopt(M_TRIM_THRESHOLD, 8 << 20);
+}
+
+int linux_start_owned(
+    const char *path, char *const arguments[], char *const environment[], const char *directory, int output, int user,
+    int group, int last_signal) {
+    pid_t parent = getpid();
+    pid_t child = fork();
+    if (child != 0) {
+        return (int)child;
+    }
+    // Only calls that are safe between fork and exec of a process with threads.
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    int nothing = open("/dev/null", O_RDONLY);
+    if (setsid() < 0 || nothing < 0 || dup2(nothing, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
+        chdir(directory) != 0) {
+        _exit(127);
+    }
+    // Straight to the kernel: the library's calls would first ask every thread of the parent to change as well, and
+    // after a fork they are not there to answer.
+    if (user >= 0 && (syscall(SYS_setgroups, 0, NULL) != 0 || syscall(SYS_setresgid, group, group, group) != 0 ||
+                      syscall(SYS_setresuid, user, user, user) != 0)) {
+        _exit(127);
+    }
+    // After the change of user, which clears it. The parent may have gone before.
+    if (prctl(PR_SET_PDEATHSIG, last_signal, 0, 0, 0) != 0 || getppid() != parent) {
+        _exit(127);
+    }
+    execve(path, arguments, environment);
+    _exit(127);
 }
 
 void linux_exit_now(int status) { _exit(status); }

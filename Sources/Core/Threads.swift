@@ -35,8 +35,13 @@ package func onThread<Value: Sendable>(
 }
 
 /// Runs `body` on a thread of its own and does not wait for it. `body` has to hand on its own result.
-package func startThread(_ name: String, _ body: @escaping @Sendable () -> Void) throws(ThreadUnavailable) {
-    try ThreadStart(name: name, body: body).launch()
+///
+/// It lets others go before it, unless `yields` is false: for a thread that starts a server, which would inherit that
+/// and, without privileges, could never have it taken back.
+package func startThread(
+    _ name: String, yields: Bool = true, _ body: @escaping @Sendable () -> Void
+) throws(ThreadUnavailable) {
+    try ThreadStart(name: name, yields: yields, body: body).launch()
 }
 
 /// The system would not give another thread.
@@ -49,10 +54,12 @@ package struct ThreadUnavailable: Error, CustomStringConvertible {
 
 private final class ThreadStart: Sendable {
     private let name: String
+    private let yields: Bool
     private let body: @Sendable () -> Void
 
-    init(name: String, body: @escaping @Sendable () -> Void) {
+    init(name: String, yields: Bool, body: @escaping @Sendable () -> Void) {
         self.name = name
+        self.yields = yields
         self.body = body
     }
 
@@ -64,7 +71,7 @@ private final class ThreadStart: Sendable {
             { argument in
                 guard let argument else { return nil }
                 let start = Unmanaged<ThreadStart>.fromOpaque(argument).takeRetainedValue()
-                linux_enter_thread(start.name)
+                linux_enter_thread(start.name, start.yields ? 1 : 0)
                 start.body()
                 return nil
             }, retained.toOpaque())

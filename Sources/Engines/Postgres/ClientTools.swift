@@ -69,7 +69,7 @@ package struct ToolSearch: Sendable {
     }
 
     /// Asks the program for its version; `nil` for something that gives none, which is no such program.
-    private static func look(at path: String, name: String) async throws -> Tool? {
+    static func look(at path: String, name: String) async throws -> Tool? {
         let command = ChildCommand(
             executable: path, arguments: ["--version"], environment: Tool.baseEnvironment, label: name)
         do {

@@ -8,7 +8,7 @@ package struct PostgresError: Failure {
     package enum Kind: Sendable, Equatable {
         case unreachable, authentication, missingDatabase, permission, notReady, encryption, tool, toolVersion
         case query, timeout, incompleteDump, refused, damagedPart, load, swap, rolledBack, rollbackFailed
-        case configuration
+        case configuration, staging, recovery
     }
 
     package var kind: Kind
