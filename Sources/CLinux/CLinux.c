@@ -150,8 +150,8 @@ void linux_tune_allocator(void) {
 }
 
 int linux_start_owned(
-    const char *path, char *const arguments[], char *const environment[], const char *directory, int output, int user,
-    int group, int last_signal) {
+    const char *path, char *const arguments[], char *const environment[], const char *directory, int input, int output,
+    int user, int group, int last_signal) {
     pid_t parent = getpid();
     pid_t child = fork();
     if (child != 0) {
@@ -162,8 +162,10 @@ int linux_start_owned(
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
-    int nothing = open("/dev/null", O_RDONLY);
-    if (setsid() < 0 || nothing < 0 || dup2(nothing, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
+    if (input < 0) {
+        input = open("/dev/null", O_RDONLY);
+    }
+    if (setsid() < 0 || input < 0 || dup2(input, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
         chdir(directory) != 0) {
         _exit(127);
     }

@@ -65,13 +65,13 @@ void linux_enter_thread(const char *name, int yields);
 /// Keeps the heap small although many threads allocate. The megabyte buffers are not its (Core's ChunkMemory).
 void linux_tune_allocator(void);
 
-/// Starts `path` as a process of a session of its own, with nothing on its standard input and `output` as its standard
-/// output and error; as another user where `user` is not -1, in `directory`. When the thread that calls this ends, the
+/// Starts `path` as a process of a session of its own, with `input` (nothing where it is -1) as its standard input and
+/// `output` as its standard output and error; as another user where `user` is not -1, in `directory`. When the thread that calls this ends, the
 /// process is sent `last_signal`, whatever ended the thread: call it from one that waits for the process.
 /// Returns its id, or -1 with errno set. Where the program cannot be run it ends with status 127.
 int linux_start_owned(
-    const char *path, char *const arguments[], char *const environment[], const char *directory, int output, int user,
-    int group, int last_signal);
+    const char *path, char *const arguments[], char *const environment[], const char *directory, int input, int output,
+    int user, int group, int last_signal);
 
 /// _exit(2).
 void linux_exit_now(int status) __attribute__((noreturn));

@@ -112,11 +112,18 @@ final class LogicalSnapshot: Snapshot {
             defer { state.handedOut += 1 }
             return state.isOver ? PostgresDatabase.PartName.all.count : state.handedOut
         }
-        switch number {
-        case 0: return Part(name: PostgresDatabase.PartName.globals, source: try globals())
-        case 1: return Part(name: PostgresDatabase.PartName.properties, source: MemorySource(properties))
-        case 2: return Part(name: PostgresDatabase.PartName.database, source: try database())
-        default: return nil
+        let names = PostgresDatabase.PartName.all
+        guard number < names.count else { return nil }
+        return try source(of: names[number]).map { Part(name: names[number], source: $0) }
+    }
+
+    /// One part by itself; `nil` where a picture has none of this name. Its tool is started.
+    func source(of part: String) throws -> (any ByteSource)? {
+        switch part {
+        case PostgresDatabase.PartName.globals: try globals()
+        case PostgresDatabase.PartName.properties: MemorySource(properties)
+        case PostgresDatabase.PartName.database: try database()
+        default: nil
         }
     }
 

@@ -24,6 +24,7 @@ package struct PostgresCluster: Engine {
 
     let endpoint: PostgresEndpoint
     let timing: Timing
+    let site: RecoverySite?
 
     /// How long to wait for the server.
     package struct Timing: Sendable {
@@ -41,10 +42,12 @@ package struct PostgresCluster: Engine {
         }
     }
 
-    /// The endpoint's database is only where the sessions are that ask the server about itself.
-    package init(_ endpoint: PostgresEndpoint, timing: Timing = Timing()) {
+    /// The endpoint's database is only where the sessions are that ask the server about itself. `site` is where its sets
+    /// are restored to.
+    package init(_ endpoint: PostgresEndpoint, timing: Timing = Timing(), site: RecoverySite? = nil) {
         self.endpoint = endpoint
         self.timing = timing
+        self.site = site
     }
 
     package var capabilities: EngineCapabilities {

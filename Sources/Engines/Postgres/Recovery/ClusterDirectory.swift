@@ -115,12 +115,16 @@ struct ClusterDirectory: Sendable {
         try Self.sync(path)
     }
 
-    /// Removes what a restore has put there; the directory too where `andItself`.
-    func clear(andItself: Bool) throws(PostgresError) {
+    /// Removes what a restore has put there. A lock that is kept still holds others off.
+    func clear(keepingLock: Bool) throws(PostgresError) {
         guard try status() != nil else { return }
         for name in try names(in: path) where name != Self.lockName { try Self.remove("\(path)/\(name)") }
-        try removeLock()
-        if andItself, rmdir(path) != 0, errno != ENOENT, errno != EBUSY {
+        if !keepingLock { try removeLock() }
+    }
+
+    /// Removes the directory, which is empty.
+    func removeItself() throws(PostgresError) {
+        guard rmdir(path) == 0 || errno == ENOENT else {
             throw .directory("remove the directory", path, error: errno)
         }
     }

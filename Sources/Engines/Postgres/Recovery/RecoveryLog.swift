@@ -5,8 +5,8 @@ final class RecoveryLog: Sendable {
     struct Findings: Equatable, Sendable {
         /// Where the log was followed to.
         var end: LSN?
-        /// When the last transaction that is in it was committed, by the server's clock, as the server prints it.
-        var lastCommit: String?
+        /// When the last transaction that is in it was committed, by the server's clock.
+        var lastCommit: Timestamp?
         var timeline: UInt32?
         var isConsistent = false
         /// What the server gave up with, the first such words.
@@ -56,18 +56,19 @@ final class RecoveryLog: Sendable {
     private static func note(_ words: Substring, in findings: inout Findings) {
         if let lsn = words.lsn(after: "redo done at ") { findings.end = lsn }
         if words.contains("consistent recovery state reached") { findings.isConsistent = true }
-        if let text = words.rest(after: "last completed transaction was at log time ") {
-            findings.lastCommit = Self.time(text)
+        if let text = words.rest(after: "last completed transaction was at log time "), let time = Self.time(text) {
+            findings.lastCommit = time
         }
         if let text = words.rest(after: "selected new timeline ID: ") {
             findings.timeline = UInt32(text.prefix { $0.isNumber })
         }
     }
 
-    /// Only if it is one: what is shown has a form of its own.
-    private static func time(_ text: Substring) -> String? {
-        let time = text.prefix { $0.isNumber || "-:. ".contains($0) }
-        return time.count >= 19 ? "\(time)".trimmingSpaces + " UTC" : nil
+    /// `2026-01-02 03:04:05.678901+00`: only if it is one is it kept.
+    private static func time(_ text: Substring) -> Timestamp? {
+        let day = text.prefix(10)
+        let time = text.dropFirst(11).prefix { $0.isNumber || $0 == ":" || $0 == "." }
+        return Timestamp("\(day)T\(time)Z")
     }
 
     private static let known = [
@@ -154,13 +155,5 @@ extension Substring {
 
     fileprivate func lsn(after words: String) -> LSN? {
         rest(after: words).flatMap { LSN(String($0.prefix { $0.isHexDigit || $0 == "/" })) }
-    }
-}
-
-extension String {
-    fileprivate var trimmingSpaces: String {
-        var text = Substring(self)
-        while text.last == " " { text.removeLast() }
-        return String(text)
     }
 }

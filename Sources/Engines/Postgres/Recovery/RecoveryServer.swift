@@ -51,6 +51,12 @@ final class RecoveryServer: Sendable {
             cluster: cluster, tools: tools, owner: owner, log: log, sockets: sockets, process: process)
     }
 
+    /// Another server on the same files, after this one was stopped.
+    func again(_ options: ServerLaunch, meter: ProgressMeter) async throws -> RecoveryServer {
+        try await Self.start(
+            cluster, tools: tools, owner: owner, options: options, sockets: sockets, meter: meter)
+    }
+
     /// Returns once it is an ordinary server: recovery has reached its end, and sessions are let in. Throws what the
     /// server gave up with. How long that takes depends on the log; its signs of life go to the meter.
     func waitUntilReady() async throws {
@@ -120,15 +126,5 @@ final class RecoveryServer: Sendable {
         // How it ends says nothing here.
         _ = await Result { try await process.ending() }
         watch.cancel()
-    }
-}
-
-extension Result where Failure == any Error {
-    fileprivate init(_ body: () async throws -> Success) async {
-        do {
-            self = .success(try await body())
-        } catch {
-            self = .failure(error)
-        }
     }
 }

@@ -51,7 +51,7 @@ struct ServerLaunch: Sendable {
             ("max_parallel_maintenance_workers", "0"), ("jit", "off"),
             // Its log comes to us, and only known words of it are looked for.
             ("logging_collector", "off"), ("log_destination", "stderr"), ("log_line_prefix", "%e "),
-            ("lc_messages", "C"), ("log_timezone", "UTC"), ("log_min_messages", "log"),
+            ("lc_messages", "C"), ("log_timezone", "UTC"), ("TimeZone", "UTC"), ("log_min_messages", "log"),
             ("log_min_error_statement", "panic"), ("log_statement", "none"), ("log_error_verbosity", "terse"),
             ("log_min_duration_statement", "-1"), ("log_connections", "off"), ("log_disconnections", "off"),
             ("log_checkpoints", "off"),

@@ -22,6 +22,8 @@ final class ServerProcess: Sendable {
         var directory: String
         /// `nil` runs it as ourselves.
         var owner: ClusterOwner?
+        /// What it reads from its standard input: 4 KiB at most.
+        var input: [UInt8] = []
         /// For people: `postgres`.
         var label: String
         /// What it is sent when this process is gone. The server's own "stop at once" by default.
@@ -133,14 +135,28 @@ final class ServerProcess: Sendable {
         let environment = Tool.baseEnvironment.merging(["TZ": "UTC"]) { _, ours in ours }.map {
             "\($0.key)=\($0.value)"
         }
+        let input = Self.input(command.input)
+        defer { if input >= 0 { close(input) } }
         return withPointers([command.executable] + command.arguments) { arguments in
             withPointers(environment) { environment in
                 linux_start_owned(
-                    command.executable, arguments, environment, command.directory, output,
+                    command.executable, arguments, environment, command.directory, input, output,
                     command.owner.map { Int32(bitPattern: $0.user) } ?? -1,
                     command.owner.map { Int32(bitPattern: $0.group) } ?? -1, command.lastSignal)
             }
         }
+    }
+
+    /// The reading end of a pipe that holds `bytes`; -1 for none.
+    private static func input(_ bytes: [UInt8]) -> Int32 {
+        var ends: [Int32] = [-1, -1]
+        guard !bytes.isEmpty, linux_pipe(&ends, 4096) == 0 else { return -1 }
+        // A pipe takes as much as that without a reader.
+        let written = write(ends[1], bytes, bytes.count)
+        close(ends[1])
+        if written == bytes.count { return ends[0] }
+        close(ends[0])
+        return -1
     }
 
     private static func withPointers<Result>(

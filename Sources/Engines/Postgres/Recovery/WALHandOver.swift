@@ -36,7 +36,7 @@ package final class WALHandOver: Sendable {
             while let descriptor = await Self.accept(listener, isClosed) {
                 await Self.serve(descriptor, reader, meter, isClosed)
             }
-            await reader.close()
+            reader.interrupt()
         }
         task.withLock { $0 = work }
     }
@@ -52,7 +52,10 @@ package final class WALHandOver: Sendable {
     /// Ends it; a file that is being given is broken off. Harmless twice.
     func close() async {
         isClosed.withLock { $0 = true }
-        await task.withLock { $0 }?.value
+        reader.interrupt()
+        let work = task.withLock { $0 }
+        work?.cancel()
+        await work?.value
     }
 
     private static func accept(_ listener: Int32, _ isClosed: Guarded<Bool>) async -> Int32? {
@@ -99,6 +102,9 @@ final class WALReader: Sendable {
         var ahead: [WALSegment: Task<(any ByteSource)?, any Error>] = [:]
         var failure: (any Error)?
         var lastGiven: WALSegment?
+        /// What is being given.
+        var current: (any ByteSource)?
+        var isOver = false
     }
 
     private let library: any WALLibrary
@@ -127,19 +133,31 @@ final class WALReader: Sendable {
         do {
             guard let file = WALFile(name: name, segmentSize: segmentSize) else { return .notThere }
             guard case .segment(let segment) = file else {
-                return try await library.open(file, of: systemID).map { .found($0) } ?? .notThere
+                return try await library.open(file, of: systemID).map { begin($0, nil) } ?? .notThere
             }
             let waiting = state.withLock { $0.ahead.removeValue(forKey: segment) }
             let source: (any ByteSource)?
             if let waiting { source = try await waiting.value } else { source = try await opened(segment) }
             guard let source else { return try await missing(segment) }
-            state.withLock { $0.lastGiven = segment }
-            readAhead(of: segment)
-            return .found(source)
+            defer { readAhead(of: segment) }
+            return begin(source, segment)
         } catch {
             fail(error)
             return .failed
         }
+    }
+
+    private func begin(_ source: any ByteSource, _ segment: WALSegment?) -> Answer {
+        let isOver = state.withLock { state in
+            state.current = source
+            if let segment { state.lastGiven = segment }
+            return state.isOver
+        }
+        guard !isOver else {
+            source.cancel()
+            return .failed
+        }
+        return .found(source)
     }
 
     private func opened(_ segment: WALSegment) async throws -> (any ByteSource)? {
@@ -162,7 +180,8 @@ final class WALReader: Sendable {
     private func readAhead(of segment: WALSegment) {
         var wanted: [WALSegment] = []
         for _ in 0..<count { wanted.append((wanted.last ?? segment).next) }
-        let dropped = state.withLock { state in
+        let dropped: [Task<(any ByteSource)?, any Error>] = state.withLock { state in
+            guard !state.isOver else { return [] }
             let dropped = state.ahead.filter { !wanted.contains($0.key) }.map(\.value)
             state.ahead = state.ahead.filter { wanted.contains($0.key) }
             for segment in wanted where state.ahead[segment] == nil {
@@ -173,12 +192,14 @@ final class WALReader: Sendable {
         for task in dropped { Self.drop(task) }
     }
 
-    /// Lets go of what was read ahead.
-    func close() async {
-        let waiting = state.withLock { state in
+    /// Breaks off what is being given, and lets go of what was read ahead.
+    func interrupt() {
+        let (current, waiting) = state.withLock { state in
             defer { state.ahead = [:] }
-            return Array(state.ahead.values)
+            state.isOver = true
+            return (state.current, Array(state.ahead.values))
         }
+        current?.cancel()
         for task in waiting { Self.drop(task) }
     }
 

@@ -1,0 +1,146 @@
+import Core
+import Glibc
+import Streams
+
+/// Brings an unpacked cluster to its target: a server follows the log, is looked over, and shut down.
+struct ClusterRecovery: Sendable {
+    let site: RecoverySite
+    let cluster: ClusterDirectory
+    let owner: ClusterOwner?
+    let tools: ServerTools
+    let base: PhysicalBase
+    /// `nil` ends where the base backup is consistent.
+    let recovery: Recovery?
+    let meter: ProgressMeter
+
+    struct Outcome: Sendable {
+        var point: RecoveredPoint
+        var notes: [String]
+    }
+
+    func run() async throws -> Outcome {
+        try await onThread("prepare") { try prepare() }
+        let control = try await ControlData.read(cluster.data, tools: tools, owner: owner)
+        guard control.systemIdentifier == base.systemID else {
+            throw PostgresError.damagedCluster(
+                ClusterArchive.part(of: ClusterArchive.base),
+                "it is of the server \(control.systemIdentifier), and the manifest is of \(base.systemID)")
+        }
+        var notes = try await configuredLibraries()
+        let sockets = try SocketDirectory(in: site.temporaryDirectory, owner: owner)
+        let handOver = try recovery.map {
+            try WALHandOver(
+                $0.log, systemID: base.systemID, segmentSize: base.segmentSize, in: sockets, meter: meter)
+        }
+        do {
+            let launch = ServerLaunch(
+                purpose: .recover(recovery?.target, restoreCommand: restoreCommand(handOver)),
+                socketDirectory: sockets.path, preloadLibraries: site.preloadLibraries, control: control)
+            let findings = try await follow(launch, sockets, &notes)
+            await handOver?.close()
+            let point = try await onThread("recovered") { try self.point(findings) }
+            return Outcome(point: point, notes: notes)
+        } catch {
+            await uncancelled { if let handOver { await handOver.close() } }
+            // What the log failed with is why the server gave up.
+            if let cause = handOver?.failure { throw cause }
+            throw try await explained(error)
+        }
+    }
+
+    /// What the backup brought along for a recovery of its own, and what asks the server for one.
+    private func prepare() throws(PostgresError) {
+        // The links to the tablespaces are made; a standby's signal would have the server wait for ever.
+        for name in ["tablespace_map", "standby.signal", "postmaster.pid"] {
+            guard unlink("\(cluster.data)/\(name)") == 0 || errno == ENOENT else {
+                throw .directory("prepare the recovery", name, error: errno)
+            }
+        }
+        try ClusterDirectory.write([], to: "\(cluster.data)/recovery.signal", mode: 0o600, owner: owner)
+    }
+
+    private func restoreCommand(_ handOver: WALHandOver?) -> String {
+        // Nothing is stored that could be asked for: what the base brought along is in place.
+        guard let handOver else { return "exit 1" }
+        let words = (site.handOver + [handOver.socketPath]).map(ServerLaunch.shellWord).joined(separator: " ")
+        return "exec \(words) \"%f\" \"%p\""
+    }
+
+    /// Runs the server to the target, looks it over, and shuts it down.
+    private func follow(
+        _ launch: ServerLaunch, _ sockets: SocketDirectory, _ notes: inout [String]
+    ) async throws -> RecoveryLog.Findings {
+        let server = try await RecoveryServer.start(
+            cluster, tools: tools, owner: owner, options: launch, sockets: sockets, meter: meter)
+        do {
+            try await server.waitUntilReady()
+            let findings = server.log.findings
+            let checked = try await ServerCheck.run(server, launch: launch, systemID: base.systemID, meter: meter)
+            notes += checked.notes
+            try await checked.server.stop()
+            return findings
+        } catch {
+            await uncancelled { await server.kill() }
+            throw error
+        }
+    }
+
+    // MARK: What came of it
+
+    /// The last line of the new timeline's history says where it left the old one: the end of what was replayed.
+    private func point(_ findings: RecoveryLog.Findings) throws(PostgresError) -> RecoveredPoint {
+        guard let timeline = findings.timeline else { throw unknownEnd }
+        let name = WALFile.history(timeline: timeline).description
+        let text = String(decoding: try cluster.contents(of: "\(cluster.data)/pg_wal/\(name)"), as: UTF8.self)
+        guard let last = text.split(separator: "\n").last(where: { $0.first?.isNumber == true }),
+            let place = last.split(separator: "\t").dropFirst().first, let lsn = LSN(String(place))
+        else { throw unknownEnd }
+        return RecoveredPoint(timeline: timeline, lsn: lsn, lastCommit: findings.lastCommit)
+    }
+
+    private var unknownEnd: PostgresError {
+        .recovery(
+            "the server does not say where its recovery ended", hint: "recover to another target, or by hand",
+            on: cluster.path)
+    }
+
+    /// A target that cannot be reached is answered with what can.
+    private func explained(_ error: any Error) async throws -> any Error {
+        guard var failure = error as? PostgresError, failure.kind == .recovery, let recovery else { return error }
+        let ranges = try await recovery.log.ranges(of: base.systemID)
+        guard let end = ranges.map(\.end).max() else { return error }
+        failure.hint += "; possible is from \(base.end) (\(base.endTime)) to \(end)"
+        return failure
+    }
+
+    /// What the cluster loads where it comes from: a server without it may lack functions, and some begin to work on
+    /// their own, so it is loaded only where the site says so.
+    private func configuredLibraries() async throws -> [String] {
+        guard access("\(cluster.data)/postgresql.conf", F_OK) == 0 else {
+            return ["the set has no postgresql.conf: the server kept it elsewhere, and needs it again to be started"]
+        }
+        let (ending, lines) = try await ServerProcess.run(
+            tools.command(
+                "postgres", ["-D", cluster.data, "-C", "shared_preload_libraries"], in: cluster.data, owner: owner))
+        guard ending == .exited(0), let line = lines.last else {
+            return ["the cluster's own settings could not be read: see them before you start it"]
+        }
+        let libraries = line.split(separator: ",").map { $0.drop { $0 == " " }.description }
+            .filter { !site.preloadLibraries.contains($0) }
+        guard !libraries.isEmpty else { return [] }
+        let missing = libraries.filter { !tools.hasLibrary($0) }
+        return [
+            "recovered without the libraries that the cluster is set to load: \(libraries.joined(separator: ", "))"
+                + (missing.isEmpty ? "" : "; not here at all: \(missing.joined(separator: ", "))")
+        ]
+    }
+}
+
+extension ServerTools {
+    /// Whether the server would find a library of this name.
+    func hasLibrary(_ name: String) -> Bool {
+        let plain = name.hasPrefix("$libdir/") ? String(name.dropFirst("$libdir/".utf8.count)) : name
+        let path = plain.hasPrefix("/") ? plain : "\(directory)/../lib/\(plain)"
+        return access(path, F_OK) == 0 || access("\(path).so", F_OK) == 0
+    }
+}

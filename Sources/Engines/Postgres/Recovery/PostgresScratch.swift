@@ -1,0 +1,102 @@
+package import Core
+import Glibc
+import Streams
+
+/// Brings sets of PostgreSQL to life to prove them: a server of the set's own major version, in a directory of its own
+/// below the site's, on a private socket. Nothing of it is left afterwards; what a killed run has left is removed by the
+/// next.
+package struct PostgresScratch: ScratchPlace {
+    private let site: RecoverySite
+
+    /// `site.directory` is where the scratch directories are made (`SCRATCH_DIRECTORY`); it has to be there.
+    package init(_ site: RecoverySite) { self.site = site }
+
+    package var label: String { "a PostgreSQL server of its own below \(site.directory)" }
+
+    package func open(for manifest: Manifest, meter: ProgressMeter) async throws -> any Scratch {
+        let isPhysical = PhysicalBase.isPhysical(manifest)
+        let major = manifest.details[PostgresCluster.Detail.major].flatMap { Int($0) }
+        let number = manifest.details[LogicalSnapshot.Detail.serverVersionNumber].flatMap { Int($0) }
+        guard let major = isPhysical ? major : number.map({ ServerFacts.major(of: $0) }) else {
+            throw PostgresError.configuration(
+                "the set \(manifest.key)", "it does not say which version of PostgreSQL it is of",
+                hint: "scratch servers are for sets of PostgreSQL")
+        }
+        let tools = try await ServerTools.find(major: major, in: site.tools)
+        let room = try await onThread("scratch") { [site] in try ScratchRoom(in: site.directory, random: site.random)
+        }
+        do {
+            if isPhysical { return PhysicalScratch(site: site.at(room.cluster.path), tools: tools, room: room) }
+            return try await LogicalScratch.start(site: site, tools: tools, room: room, meter: meter)
+        } catch {
+            await uncancelled { await room.remove() }
+            throw error
+        }
+    }
+}
+
+/// A directory for one scratch server. It is this run's for as long as this is held.
+final class ScratchRoom: Sendable {
+    private static let prefix = "lifeboat-scratch-"
+
+    /// Not there yet: whoever restores into it makes it.
+    let cluster: ClusterDirectory
+    let owner: ClusterOwner?
+    private let room: ClusterDirectory
+    private let lock: Guarded<ClusterLock?>
+
+    /// Removes what killed runs have left there first.
+    init(in parent: String, random: RandomBytes) throws {
+        let above = ClusterDirectory(path: parent)
+        var problems: [String] = []
+        if try above.standing() == .absent { problems.append("it does not exist") }
+        let owner = try above.owner(problems: &problems)
+        guard problems.isEmpty else {
+            throw PostgresError.configuration(
+                parent, problems.joined(separator: "; "),
+                hint: "set SCRATCH_DIRECTORY to a directory of the user that the server is to run as")
+        }
+        try Self.removeLeftovers(in: parent)
+        room = ClusterDirectory(path: "\(parent)/\(Self.prefix)\(hexText(random(8)))")
+        cluster = ClusterDirectory(path: "\(room.path)/cluster")
+        self.owner = owner
+        lock = Guarded(try room.lock(owner: owner))
+    }
+
+    private static func removeLeftovers(in parent: String) throws {
+        for name in try ClusterDirectory.names(in: parent) where name.hasPrefix(prefix) {
+            let left = ClusterDirectory(path: "\(parent)/\(name)")
+            do {
+                let lock = try left.lock(owner: nil)
+                try withExtendedLifetime(lock) {
+                    try left.clear(keepingLock: false)
+                    try left.removeItself()
+                }
+            } catch let error as PostgresError where error.exitCode == .locked {
+                // Another run is at work there.
+            }
+        }
+    }
+
+    /// Removes everything. What cannot be removed the next run tries again.
+    func remove() async {
+        _ = await Result {
+            try await onThread("remove scratch") { [room, lock] in
+                try room.clear(keepingLock: false)
+                lock.withLock { $0 = nil }
+                try room.removeItself()
+            }
+        }
+    }
+}
+
+extension Result where Failure == any Error {
+    /// What `body` came to, for those who go on either way.
+    init(_ body: () async throws -> Success) async {
+        do {
+            self = .success(try await body())
+        } catch {
+            self = .failure(error)
+        }
+    }
+}
