@@ -5,9 +5,22 @@ package struct ContentsComparison: Sendable {
     /// Differences in how the server prints an expression: listed for a person, no failure.
     package private(set) var reprints: [String] = []
 
+    /// How many objects were compared: all that were recorded, and those that are in the copy only.
+    package let objects: Int
+    /// How many were recorded.
+    package let recorded: Int
+    /// How many of the recorded are not in the copy.
+    package private(set) var missing = 0
+
     package var isEqual: Bool { failures.isEmpty }
+    /// How many of ``objects`` are as they were recorded. One object has one failure.
+    package var matched: Int { objects - failures.count }
 
     package init(recorded: Contents, found: Contents) {
+        let data = Set(recorded.data.map(\.label))
+        let schema = Set(recorded.schema.map(\.label))
+        self.recorded = data.count + schema.count
+        objects = data.union(found.data.map(\.label)).count + schema.union(found.schema.map(\.label)).count
         compareData(
             Dictionary(grouping: recorded.data, by: \.label), Dictionary(grouping: found.data, by: \.label))
         compareSchema(
@@ -20,6 +33,7 @@ package struct ContentsComparison: Sendable {
         for (label, expected) in recorded {
             guard let actual = found[label] else {
                 failures.append("\(label) is missing")
+                missing += 1
                 continue
             }
             guard actual != expected else { continue }
@@ -42,6 +56,7 @@ package struct ContentsComparison: Sendable {
         for (label, expected) in recorded {
             guard let actual = found[label] else {
                 failures.append("\(label) is missing")
+                missing += 1
                 continue
             }
             if expected.map(\.owner) != actual.map(\.owner) {

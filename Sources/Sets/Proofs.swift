@@ -8,13 +8,57 @@ package struct Proof: Equatable, Sendable {
     package var requestID: String
     /// The contents were computed again from the bytes and found equal.
     package var contentsCompared: Bool
+    /// How long a restore took; `nil` where none was made.
+    package var measured: RestoreMeasurement?
 
-    package init(depth: ProofDepth, verdict: Verdict, time: Timestamp, requestID: String, contentsCompared: Bool) {
+    package init(
+        depth: ProofDepth, verdict: Verdict, time: Timestamp, requestID: String, contentsCompared: Bool,
+        measured: RestoreMeasurement? = nil
+    ) {
+        self.measured = measured
         self.depth = depth
         self.verdict = verdict
         self.time = time
         self.requestID = requestID
         self.contentsCompared = contentsCompared
+    }
+}
+
+/// What a restore moved and how long that took, for the estimates of later ones.
+package struct RestoreMeasurement: Equatable, Sendable {
+    /// Of the set, before compression.
+    package var bytes: Int64
+    /// Until they were in place, compared, and without what the log took.
+    package var milliseconds: Int64
+    /// Bytes of the log that were replayed at most; 0 where none was.
+    package var logBytes: Int64
+    package var logMilliseconds: Int64
+
+    package init(bytes: Int64, milliseconds: Int64, logBytes: Int64 = 0, logMilliseconds: Int64 = 0) {
+        self.bytes = bytes
+        self.milliseconds = milliseconds
+        self.logBytes = logBytes
+        self.logMilliseconds = logMilliseconds
+    }
+
+    var json: JSON {
+        .object([
+            "bytes": .exact(bytes), "milliseconds": .exact(milliseconds), "logBytes": .exact(logBytes),
+            "logMilliseconds": .exact(logMilliseconds),
+        ])
+    }
+
+    init(json: JSON, path: String) throws(JSONFieldError) {
+        var fields = try JSONFields(json, path: path)
+        bytes = try fields.integer("bytes")
+        milliseconds = try fields.integer("milliseconds")
+        logBytes = try fields.integer("logBytes")
+        logMilliseconds = try fields.integer("logMilliseconds")
+        for (name, value) in [
+            ("bytes", bytes), ("milliseconds", milliseconds), ("logBytes", logBytes),
+            ("logMilliseconds", logMilliseconds),
+        ] where value < 0 { throw fields.error(name, "must not be negative") }
+        try fields.finish()
     }
 }
 
@@ -53,12 +97,14 @@ extension SetRecords {
     }
 
     fileprivate func members(of proof: Proof) -> [String: JSON] {
-        [
+        var members: [String: JSON] = [
             "format": .integer(1), "kind": .string("proof"), "key": .string(manifest.key.description),
             "manifestSHA256": .string(hexText(stored.sha256)), "depth": .string(proof.depth.rawValue),
             "verdict": .string(proof.verdict.rawValue), "time": .string(proof.time.description),
             "requestId": .string(proof.requestID), "contentsCompared": .bool(proof.contentsCompared),
         ]
+        if let measured = proof.measured { members["measured"] = measured.json }
+        return members
     }
 
     private func proof(_ json: JSON) throws(JSONFieldError) -> Proof {
@@ -69,9 +115,12 @@ extension SetRecords {
         guard let verdict = Verdict(rawValue: try fields.string("verdict")) else {
             throw fields.error("verdict", "is none that is known")
         }
-        let proof = Proof(
+        var proof = Proof(
             depth: depth, verdict: verdict, time: try fields.timestamp("time"),
             requestID: try fields.string("requestId"), contentsCompared: try fields.bool("contentsCompared"))
+        if let measured = fields.optional("measured") {
+            proof.measured = try RestoreMeasurement(json: measured, path: "measured")
+        }
         let mac = try fields.hex("mac", count: 32)
         var document = members(of: proof)
         guard isMAC(mac, of: .object(document)) else {

@@ -54,18 +54,26 @@ extension Catalog {
         hasReserve: Bool = false
     ) async throws -> BackupKey {
         if case .exact(let key) = selector { return key }
-        guard requestID.isReplayable else {
-            return try await choose(selector, random: random, hasReserve: hasReserve)
+        return try await resolve(selector.description, for: requestID, action: action) {
+            try await choose(selector, random: random, hasReserve: hasReserve)
         }
-        if let kept = try await kept(selector, for: requestID, action: action) { return kept }
+    }
+
+    /// The same for what is chosen in another way: `question` says what was asked for, and `choosing` answers it once for
+    /// a request.
+    package func resolve(
+        _ question: String, for requestID: RequestID, action: String, choosing: () async throws -> BackupKey
+    ) async throws -> BackupKey {
+        guard requestID.isReplayable else { return try await choosing() }
         let path = notePath(requestID, action)
-        let key = try await choose(selector, random: random, hasReserve: hasReserve)
-        let note = JSON.object(["selector": .string(selector.description), "key": .string(key.description)])
+        if let kept = try await keptChoice(path, question) { return kept }
+        let key = try await choosing()
+        let note = JSON.object(["selector": .string(question), "key": .string(key.description)])
         do {
             try await store.put(path, note.canonicalBytes, createOnly: true)
             return key
         } catch is StoreConflict {
-            return try await keptChoice(path, selector) ?? key
+            return try await keptChoice(path, question) ?? key
         }
     }
 
@@ -78,10 +86,10 @@ extension Catalog {
         _ selector: KeySelector, for requestID: RequestID, action: String
     ) async throws -> BackupKey? {
         guard requestID.isReplayable else { return nil }
-        return try await keptChoice(notePath(requestID, action), selector)
+        return try await keptChoice(notePath(requestID, action), selector.description)
     }
 
-    private func keptChoice(_ path: String, _ selector: KeySelector) async throws -> BackupKey? {
+    private func keptChoice(_ path: String, _ question: String) async throws -> BackupKey? {
         let bytes: [UInt8]
         do {
             bytes = try await store.read(path, limit: 1 << 16)
@@ -93,7 +101,7 @@ extension Catalog {
         do {
             var fields = try JSONFields(try JSON(parsing: bytes), path: "")
             // Another selector under the same request is another question.
-            guard try fields.string("selector") == selector.description else { return nil }
+            guard try fields.string("selector") == question else { return nil }
             return try fields.backupKey("key")
         } catch {
             throw SetError.damagedRecord(path: path, problem: "\(error)")
