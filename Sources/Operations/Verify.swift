@@ -3,7 +3,7 @@ import Sets
 
 /// Reads a set back and says whether it can be relied on.
 package struct Verify: Sendable {
-    private let workplace: Workplace
+    let workplace: Workplace
     private let job: VerifyJob
 
     package init(_ job: VerifyJob, at workplace: Workplace) {
@@ -12,7 +12,8 @@ package struct Verify: Sendable {
     }
 
     package func run() async throws -> JobResult {
-        try await workplace.afterThaw(waiting: job.waitForThaw) {
+        if job.depth == .restore { _ = try workplace.requireScratch(for: "prove the set by restoring it") }
+        return try await workplace.afterThaw(waiting: job.waitForThaw) {
             let each = try workplace.eachCopy(job.store)
             let key = try await resolve(in: each)
             guard each.count > 1 else { return try await check(key, in: each[0]) }
@@ -75,7 +76,7 @@ package struct Verify: Sendable {
         return try await phases.measure("verify") {
             try await workplace.watching(meter) {
                 guard workplace.reader.canOpen else { return try await checkClosed(key, copy, meter) }
-                return try await checkOpened(key, copy, meter)
+                return try await checkOpened(key, copy, phases, meter)
             }
         }.with(phases)
     }
@@ -106,14 +107,10 @@ package struct Verify: Sendable {
     }
 
     private func checkOpened(
-        _ key: BackupKey, _ copy: SetCopy, _ meter: ProgressMeter
+        _ key: BackupKey, _ copy: SetCopy, _ phases: Phases, _ meter: ProgressMeter
     ) async throws -> JobResult {
-        let reader = try await SetReader.open(
-            key, of: workplace.target, in: Copies(copy), configuration: workplace.reader, notes: ReadingNotes())
+        let reader = try await workplace.openWithRecords(key, in: copy)
         meter.begin("verify", expected: reader.manifest.storedSize)
-        let records = try await records(key, in: copy.store)
-        _ = try await reader.proofs(records)
-        try await reader.checkRewraps(records)
         var result = result(of: reader.stored, .proven)
         result.origin = reader.origin
         result.notes = try await lookBack(reader.manifest, in: copy)
@@ -131,15 +128,18 @@ package struct Verify: Sendable {
             result.details.merge(examined.details) { $1 }
             if let objection = examined.objection { result.object(objection) }
             if let objection = examined.objection, objection.isOfSet {
-                try await record(.failed, reader)
+                try await record(.failed, .integrity, reader)
                 return result
             }
         } catch let failure as any Failure where failure.exitCode == .verificationFailed {
-            try await record(.failed, reader)
+            try await record(.failed, .integrity, reader)
             throw failure
         }
-        try await record(.proven, reader)
-        return result
+        guard job.depth == .restore, result.exitCode == .done else {
+            try await record(.proven, .integrity, reader)
+            return result
+        }
+        return try await proveByRestore(reader, result, phases, meter)
     }
 
     /// Whether the set before this one is there, or was pruned. It says nothing about this set, so it is only noted.
@@ -151,17 +151,14 @@ package struct Verify: Sendable {
         return try await ChainCheck(in: copy.store, configuration: workplace.reader).find([previous]).notes
     }
 
-    private func records(_ key: BackupKey, in store: any Store) async throws -> [String] {
-        var paths: [String] = []
-        for try await object in store.list(SetLayout.directory(key) + "records/") { paths.append(object.key) }
-        return paths
-    }
-
-    private func record(_ verdict: Verdict, _ reader: SetReader) async throws {
+    func record(
+        _ verdict: Verdict, _ depth: ProofDepth, _ reader: SetReader, measured: RestoreMeasurement? = nil
+    ) async throws {
         try await reader.add(
             Proof(
-                depth: .integrity, verdict: verdict, time: workplace.clock.now(),
-                requestID: job.requestID.description, contentsCompared: job.recomputeContents))
+                depth: depth, verdict: verdict, time: workplace.clock.now(),
+                requestID: job.requestID.description, contentsCompared: job.recomputeContents || depth == .restore,
+                measured: measured))
     }
 
     private func result(of stored: StoredManifest, _ verdict: Verdict) -> JobResult {
@@ -212,22 +209,40 @@ extension JobFailure {
 }
 
 extension Workplace {
+    /// The set as it lies in one store, with the records beside it looked through: those of its proofs and recipients.
+    func openWithRecords(_ key: BackupKey, in copy: SetCopy) async throws -> SetReader {
+        let reader = try await SetReader.open(
+            key, of: target, in: Copies(copy), configuration: reader, notes: ReadingNotes())
+        var records: [String] = []
+        for try await object in copy.store.list(SetLayout.directory(key) + "records/") { records.append(object.key) }
+        try Task.checkCancellation()
+        _ = try await reader.proofs(records)
+        try await reader.checkRewraps(records)
+        return reader
+    }
+
     /// Reads every part of a set to its end: stored digests, every frame, decompression, and the engine's own sign
     /// that it is complete; with `recompute` also that its rows are those that were recorded. Returns what is worth
     /// noting; throws what makes the set unusable.
-    func proveIntegrity(of reader: SetReader, recompute: Bool, meter: ProgressMeter) async throws -> Examined {
-        let examined = try await examine(reader, recompute: recompute, comparesSource: false, meter: meter)
+    ///
+    /// `engine` is what reads the parts where it is known already.
+    func proveIntegrity(
+        of reader: SetReader, recompute: Bool, by engine: (any Engine)? = nil, meter: ProgressMeter
+    ) async throws -> Examined {
+        let examined = try await examine(
+            reader, recompute: recompute, comparesSource: false, by: engine, meter: meter)
         if let objection = examined.objection { throw objection.failure }
         return examined
     }
 
     /// The same, with the source compared where the engine does that. What the engine objects to is left to the caller.
     func examine(
-        _ reader: SetReader, recompute: Bool, comparesSource: Bool, meter: ProgressMeter
+        _ reader: SetReader, recompute: Bool, comparesSource: Bool, by engine: (any Engine)? = nil,
+        meter: ProgressMeter
     ) async throws -> Examined {
         let recorded = try await reader.contents()
         let parts = NotingOpener(reader)
-        var examined = try await reading(reader.manifest).examine(
+        var examined = try await (engine ?? reading(reader.manifest)).examine(
             ExamineRequest(
                 manifest: reader.manifest, parts: parts, recompute: recompute, comparesSource: comparesSource,
                 predecessor: { try await reader.predecessor() }, meter: meter))
@@ -246,7 +261,7 @@ extension Workplace {
 }
 
 /// Notes which parts an engine has opened, so that none goes unread.
-private final class NotingOpener: PartOpener {
+final class NotingOpener: PartOpener {
     private let base: any PartOpener
     private let opened = Guarded<Set<String>>([])
 
