@@ -18,55 +18,64 @@ package struct Restore: Sendable {
         if job.dryRun { return try await rehearse(notes) }
         let here = Restore(job, at: try await workplace.answering(notes))
         // The hours of a thaw pass outside the lock, which backups need meanwhile.
-        var result = try await workplace.afterThaw(waiting: job.waitForThaw) { try await here.restore(notes) }
+        var result = try await workplace.afterThaw(waiting: job.waitForThaw) {
+            guard let database = job.sourceDatabase else { return try await here.restore(nil, notes) }
+            return try await here.withDatabase(database, notes) { try await here.restore($0, notes) }
+        }
         result.notes += notes.all
         await here.copySafety(&result)
         return result
     }
 
-    private func restore(_ notes: ReadingNotes) async throws -> JobResult {
+    /// `taken` is what is to be restored in place of the set itself.
+    private func restore(_ taken: TakenDatabase?, _ notes: ReadingNotes) async throws -> JobResult {
         try await workplace.locked(for: job.requestID, waiting: job.waitForLock) { lease in
             let phases = Phases(workplace.clock)
             let destination = try workplace.destination(job.destination)
             let meter = ProgressMeter(stage: "check")
-            let reader = try await phases.measure("check") { try await openSet(notes) }
-            if let needed = ThawNeeded(reader.archived, of: reader.manifest.key) { throw needed }
-            let contents = try await reader.contents()
-            let plan = try await phases.measure("preflight") {
-                try await preflight(reader, contents, at: destination, meter)
+            let material: RestoreMaterial
+            if let taken {
+                material = taken.material
+            } else {
+                material = try await phases.measure("check") { try await self.material(notes) }
             }
-            if plan.summary.alreadyDone { return replay(reader) }
+            let plan = try await phases.measure("preflight") {
+                try await preflight(material, at: destination, meter)
+            }
+            if plan.summary.alreadyDone { return replay(material) }
 
             let (safety, staged) = try await stageBesideSafety(plan, of: destination, under: lease, phases, meter)
-            let comparison = try await compare(staged, with: reader, contents, phases, meter)
-            let promotion = try await promote(staged, reader, safety, under: lease, phases, meter)
-            return await finish(reader, plan, safety, comparison, promotion, phases)
+            let comparison = try await compare(staged, with: material, phases, meter)
+            let promotion = try await promote(staged, material, safety, under: lease, phases, meter)
+            let done = Done(
+                material: material, plan: plan, safety: safety, comparison: comparison, promotion: promotion)
+            return await finish(done, taken, phases)
         }
     }
 
     // MARK: Steps
 
-    /// The set, its manifest believed and its segments there.
-    func openSet(_ notes: ReadingNotes) async throws -> SetReader {
-        let copies = try workplace.copies(job.store)
-        let key = try await workplace.resolve(
-            job.key, for: job.requestID, action: "restore", dryRun: job.dryRun, in: copies, notes: notes)
-        return try await SetReader.open(
-            key, of: workplace.target, in: copies, configuration: workplace.reader, notes: notes)
+    /// The set as it is, and the log after it where that is to be followed.
+    private func material(_ notes: ReadingNotes) async throws -> RestoreMaterial {
+        let reader = try await openSet(notes)
+        if let needed = ThawNeeded(reader.archived, of: reader.manifest.key) { throw needed }
+        let recovery = try await recovery(after: reader, notes)
+        return RestoreMaterial(reader, contents: try await reader.contents(), recovery: recovery)
     }
 
     func preflight(
-        _ reader: SetReader, _ contents: Contents, at destination: any Engine, _ meter: ProgressMeter
+        _ material: RestoreMaterial, at destination: any Engine, _ meter: ProgressMeter
     ) async throws -> any RestorePlan {
         await workplace.step("preflight")
         let workplace = workplace
         return try await destination.plan(
             RestoreRequest(
-                requestID: job.requestID, setKey: reader.manifest.key, manifest: reader.manifest,
-                contents: contents, parts: reader, createDatabase: job.createDatabase,
+                requestID: job.requestID, setKey: material.manifest.key, manifest: material.manifest,
+                contents: material.contents, parts: material.parts, createDatabase: job.createDatabase,
                 restoreRoles: job.restoreRoles, acknowledgeDisk: job.acknowledgeDisk,
                 acknowledgeBoundObjects: job.acknowledgeBoundObjects,
-                verifiedContents: { key in try await workplace.verifiedContents(key) }, meter: meter))
+                verifiedContents: { key in try await workplace.verifiedContents(key) },
+                recovery: material.recovery?.recovery, meter: meter))
     }
 
     /// The safety backup of what stands there and the load of what is to come, side by side; where either fails the
@@ -127,7 +136,9 @@ package struct Restore: Sendable {
                     meter.begin("verify the safety backup", expected: made.manifest.storedSize)
                     let reader = try await SetReader.open(
                         made, in: workplace.store, configuration: workplace.reader)
-                    _ = try await workplace.proveIntegrity(of: reader, recompute: false, meter: meter)
+                    // Of a target of a whole server, what is replaced may be one database: who made the set reads it.
+                    _ = try await workplace.proveIntegrity(
+                        of: reader, recompute: false, by: destination, meter: meter)
                     try await reader.add(
                         Proof(
                             depth: .integrity, verdict: .proven, time: workplace.clock.now(),
@@ -145,21 +156,21 @@ package struct Restore: Sendable {
     }
 
     private func compare(
-        _ staged: any StagedRestore, with reader: SetReader, _ recorded: Contents, _ phases: Phases,
-        _ meter: ProgressMeter
+        _ staged: any StagedRestore, with material: RestoreMaterial, _ phases: Phases, _ meter: ProgressMeter
     ) async throws -> ContentsComparison {
         await workplace.step("compare")
-        meter.begin("compare", expected: reader.manifest.plainSize)
+        meter.begin("compare", expected: material.manifest.plainSize)
         do {
             let found = try await failing(as: .restoreFailedOriginalIntact) {
                 try await phases.measure("compare") {
                     try await workplace.watching(meter) { try await staged.inspect() }
                 }
             }
-            let comparison = ContentsComparison(recorded: recorded, found: found)
+            let comparison = ContentsComparison(recorded: material.contents, found: found)
             guard comparison.isEqual else {
                 throw JobFailure(
-                    .restoreFailedOriginalIntact, "prove the restored copy", object: reader.manifest.key.description,
+                    .restoreFailedOriginalIntact, "prove the restored copy",
+                    object: material.manifest.key.description,
                     cause: comparison.failures.prefix(20).joined(separator: "; "),
                     hint: "nothing was replaced; restore another set, and keep this one for examination")
             }
@@ -171,14 +182,14 @@ package struct Restore: Sendable {
     }
 
     private func promote(
-        _ staged: any StagedRestore, _ reader: SetReader, _ safety: StoredManifest?, under lease: Lease,
+        _ staged: any StagedRestore, _ material: RestoreMaterial, _ safety: StoredManifest?, under lease: Lease,
         _ phases: Phases,
         _ meter: ProgressMeter
     ) async throws -> Promotion {
         await workplace.step("swap")
         meter.begin("swap")
         let marker = RestoreMarker(
-            requestID: job.requestID, setKey: reader.manifest.key, safetyKey: safety?.manifest.key,
+            requestID: job.requestID, setKey: material.manifest.key, safetyKey: safety?.manifest.key,
             time: workplace.clock.now())
         do {
             try await lease.check()
@@ -205,33 +216,53 @@ package struct Restore: Sendable {
         return SafetySet(manifest: safety.manifest, contents: try await reader.contents(), parts: reader)
     }
 
-    private func finish(
-        _ reader: SetReader, _ plan: any RestorePlan, _ safety: StoredManifest?, _ comparison: ContentsComparison,
-        _ promotion: Promotion, _ phases: Phases
-    ) async -> JobResult {
-        var result = result(of: reader)
+    /// A restore that is in place.
+    private struct Done: Sendable {
+        let material: RestoreMaterial
+        let plan: any RestorePlan
+        let safety: StoredManifest?
+        let comparison: ContentsComparison
+        let promotion: Promotion
+    }
+
+    private func finish(_ done: Done, _ taken: TakenDatabase?, _ phases: Phases) async -> JobResult {
+        let (material, promotion) = (done.material, done.promotion)
+        var result = result(of: material.reader)
         result.verdict = .proven
         result.proofDepth = .restore
-        result.safetyBackupKey = safety?.manifest.key
-        result.phases = phases.all
-        result.notes = promotion.notes + comparison.reprints
+        result.safetyBackupKey = done.safety?.manifest.key
+        result.phases = phases.all.merging(taken?.phases ?? [:]) { $1 }
+        result.notes = (taken?.notes ?? []) + promotion.notes + done.comparison.reprints
         result.details["replaced"] = promotion.replacedName.map { .string($0) } ?? .null
-        result.details["unheldWrites"] = unheldWrites(plan, safety, promotion)
-        if let reason = job.skipSafetyBackupReason, plan.summary.replaces != nil {
+        result.details["unheldWrites"] = unheldWrites(done.plan, done.safety, promotion)
+        result.details.merge(material.recovery?.details ?? taken?.details ?? [:]) { $1 }
+        if let recovered = promotion.recovered ?? taken?.recovered { result.details["recovered"] = recovered.json }
+        if taken != nil { result.details.merge(material.manifest.contents.json) { $1 } }
+        if let reason = job.skipSafetyBackupReason, done.plan.summary.replaces != nil {
             result.notes.append("no safety backup was made, as asked for: \(reason)")
-        } else if plan.summary.replaces == nil {
-            result.notes.append("no safety backup was made: there was no database of this name")
+        } else if done.plan.summary.replaces == nil {
+            result.notes.append("no safety backup was made: there was \(nothingReplaced)")
         }
         // The restore has succeeded; a proof that cannot be kept is worth saying, not worth failing.
         do {
-            try await reader.add(
+            try await material.reader.add(
                 Proof(
                     depth: .restore, verdict: .proven, time: promotion.time, requestID: job.requestID.description,
-                    contentsCompared: true))
+                    contentsCompared: true,
+                    measured: taken == nil ? measurement(material, phases) : nil))
         } catch {
             result.notes.append("the proof was not recorded: \(error)")
         }
         return result
+    }
+
+    private var nothingReplaced: String {
+        job.recoveryTarget != nil && job.sourceDatabase == nil ? "nothing in its place" : "no database of this name"
+    }
+
+    private func measurement(_ material: RestoreMaterial, _ phases: Phases) -> RestoreMeasurement {
+        phases.measurement(
+            of: material.manifest, exchange: "swap", log: material.recovery.map { $0.needed.bytes })
     }
 
     /// The safety backup in the second store as well. The restore is done: what fails here is said, and made up by the
@@ -262,8 +293,8 @@ package struct Restore: Sendable {
 
     // MARK: Results
 
-    private func replay(_ reader: SetReader) -> JobResult {
-        var result = result(of: reader)
+    private func replay(_ material: RestoreMaterial) -> JobResult {
+        var result = result(of: material.reader)
         result.verdict = .proven
         result.proofDepth = .restore
         result.replayed = true
@@ -297,7 +328,7 @@ package struct Restore: Sendable {
 
     /// Whatever goes wrong in `body` is a failed restore; only what already says how a restore ended, and an end from
     /// outside, stays what it is.
-    private func failing<Result: Sendable>(
+    func failing<Result: Sendable>(
         as code: ExitCode, _ body: () async throws -> Result
     ) async throws -> Result {
         do {
