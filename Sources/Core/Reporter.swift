@@ -52,12 +52,19 @@ package struct RunOutcome: Sendable {
     /// When keys end, of those that do: the recipients', and the first of those that are stored. `nil` where the run did
     /// not look.
     package var keyExpiries: [KeyExpiry]?
+    /// How deep the proof of the verdict went.
+    package var proofDepth: ProofDepth?
+    /// What a drill measured; `nil` for other jobs.
+    package var drill: DrillOutcome?
 
     package init(
         exitCode: ExitCode, verdict: Verdict? = nil, finished: Timestamp, duration: Double, storedBytes: Int64? = nil,
         sourceBytes: Int64? = nil, snapshotTime: Timestamp? = nil, replayed: Bool = false, dryRun: Bool = false,
-        chainSequence: Int64? = nil, copies: CopyCount? = nil, keyExpiries: [KeyExpiry]? = nil
+        chainSequence: Int64? = nil, copies: CopyCount? = nil, keyExpiries: [KeyExpiry]? = nil,
+        proofDepth: ProofDepth? = nil, drill: DrillOutcome? = nil
     ) {
+        self.proofDepth = proofDepth
+        self.drill = drill
         self.exitCode = exitCode
         self.verdict = verdict
         self.finished = finished
@@ -70,6 +77,28 @@ package struct RunOutcome: Sendable {
         self.chainSequence = chainSequence
         self.copies = copies
         self.keyExpiries = keyExpiries
+    }
+}
+
+/// What a drill measured.
+package struct DrillOutcome: Equatable, Sendable {
+    package var scenario: DrillJob.Scenario
+    /// From the drill's begin to the restored copy's being proven; `nil` where that was not reached.
+    package var recoverySeconds: Double?
+    /// What was written in so long before the drill would have been lost.
+    package var lossSeconds: Double?
+    /// Objects that were compared, and those that matched.
+    package var compared: Int64
+    package var matched: Int64
+
+    package init(
+        scenario: DrillJob.Scenario, recoverySeconds: Double?, lossSeconds: Double?, compared: Int64, matched: Int64
+    ) {
+        self.scenario = scenario
+        self.recoverySeconds = recoverySeconds
+        self.lossSeconds = lossSeconds
+        self.compared = compared
+        self.matched = matched
     }
 }
 

@@ -1,4 +1,5 @@
 package import Core
+package import Sets
 
 /// How a job ended and what it found: the one JSON object on standard output.
 package struct JobResult: Sendable {
@@ -23,6 +24,8 @@ package struct JobResult: Sendable {
     /// When keys end, of those that do: the recipients', and the first of those that are stored. `nil` where the job did
     /// not look.
     package var keyExpiries: [KeyExpiry]?
+    /// What a drill came to; `nil` for other jobs.
+    package var drill: DrillRecord?
     /// Seconds by step.
     package var phases: [String: Double] = [:]
     /// Sizes, counts and what else is particular to the action.
@@ -92,7 +95,13 @@ package struct JobResult: Sendable {
             exitCode: exitCode, verdict: verdict, finished: finished, duration: finished.seconds(since: started),
             storedBytes: storedBytes, sourceBytes: sourceBytes, snapshotTime: snapshotTime, replayed: replayed,
             dryRun: dryRun,
-            chainSequence: chainSequence, copies: copies, keyExpiries: keyExpiries)
+            chainSequence: chainSequence, copies: copies, keyExpiries: keyExpiries, proofDepth: proofDepth,
+            drill: drill.map {
+                DrillOutcome(
+                    scenario: $0.scenario, recoverySeconds: $0.recoveryMilliseconds.map { Double($0) / 1000 },
+                    lossSeconds: $0.lossMilliseconds.map { Double($0) / 1000 }, compared: $0.compared,
+                    matched: $0.matched)
+            })
     }
 }
 

@@ -1,0 +1,137 @@
+import Core
+import Sets
+
+extension Drill {
+    /// Everything but the store and the identities is gone: a scratch server is made of them, its contents are proven,
+    /// and for a whole server it is brought forward through the log, to its end and to a point between two commits.
+    func loseSystem(_ course: DrillCourse, _ meter: ProgressMeter) async throws {
+        let reader = try await course.step("RETRIEVE_BACKUP", shows: "BACKUP_AVAILABILITY") { findings in
+            try await openSet(findings, course, meter)
+        }
+        let log = try await followedLog(after: reader, course)
+        let recovered = try await restore(reader, following: log, course, meter)
+        let stored = log?.path.stored ?? reader.manifest.snapshotTime
+        course.change { $0.lossMilliseconds = max(0, course.started.milliseconds - stored.milliseconds) }
+        guard PhysicalBase.isPhysical(reader.manifest) else { return }
+        try await recoverToPoint(reader, log, recovered, course, meter)
+    }
+
+    /// The log from the set to the end of what is stored; `nil` where none is.
+    private func followedLog(after reader: SetReader, _ course: DrillCourse) async throws -> RecoveryBase? {
+        guard PhysicalBase.isPhysical(reader.manifest), workplace.log != nil else { return nil }
+        course.change { $0.components.append("write-ahead log") }
+        return try await course.step("RETRIEVE_LOG", shows: "LOG_AVAILABILITY") { findings in
+            let notes = ReadingNotes()
+            let found = try await BaseSearch(workplace, to: RecoveryTarget(.latest), notes: notes)
+                .base(reader.manifest)
+            findings.say(
+                "\(found.needed.segments) segments after \(found.base.end), without a gap until \(found.path.end)")
+            for note in notes.all { course.change { $0.notes.append(note) } }
+            return found
+        }
+    }
+
+    /// Restores the set to the scratch place and proves it; what that showed is kept beside the set as well.
+    @discardableResult
+    func restore(
+        _ reader: SetReader, following log: RecoveryBase?, _ course: DrillCourse, _ meter: ProgressMeter
+    ) async throws -> RecoveredPoint? {
+        let phases = Phases(workplace.clock)
+        let follows = log.map { !$0.path.legs.isEmpty } ?? false
+        let promotion: Promotion? = try await course.step("RESTORE_SYSTEM", shows: "RECOVERABILITY") { findings in
+            do {
+                return try await workplace.withScratch { holder in
+                    let restored = try await workplace.restoreToScratch(
+                        reader, following: follows ? log?.recovery : nil, in: holder, phases, meter)
+                    course.change { $0.recoveryMilliseconds = course.elapsed }
+                    course.change { $0.notes += restored.notes }
+                    try await judge(
+                        restored, reader,
+                        phases.measurement(
+                            of: reader.manifest, log: follows ? log?.needed.bytes : nil), findings, course)
+                    return restored.promotion
+                }
+            } catch let failure as any Failure where failure.exitCode == .verificationFailed {
+                try await prove(.failed, reader, nil)
+                throw failure
+            }
+        }
+        return promotion?.recovered
+    }
+
+    private func judge(
+        _ restored: ScratchRestore, _ reader: SetReader, _ measured: RestoreMeasurement, _ findings: StepFindings,
+        _ course: DrillCourse
+    ) async throws {
+        let proof = RestoreProof(restored.comparison, measured, workplace.thresholds)
+        let comparison = proof.comparison
+        course.change {
+            $0.compared = Int64(comparison.objects)
+            $0.matched = Int64(comparison.matched)
+        }
+        let text = "\(comparison.matched) of \(comparison.objects) objects are as they were recorded"
+        if proof.isEqual {
+            findings.say(text)
+        } else {
+            // The record names none of them.
+            findings.fail(
+                text,
+                JobFailure(
+                    .verificationFailed, "prove the restored copy", object: reader.manifest.key.description,
+                    cause: comparison.failures.prefix(20).joined(separator: "; "),
+                    hint: "do not use this set; restore one that is proven, and keep this one for examination"))
+        }
+        course.validate("CONTENTS_CHECK", proof.isEqual ? .passed : .failed, [text])
+        let late = proof.isOfSet ? [] : proof.shortfalls
+        course.validate("RECOVERY_TIME", late.isEmpty ? .passed : .failed, late)
+        try await prove(proof.isEqual ? .proven : .failed, reader, proof.isEqual ? measured : nil)
+    }
+
+    private func prove(_ verdict: Verdict, _ reader: SetReader, _ measured: RestoreMeasurement?) async throws {
+        try await reader.add(
+            Proof(
+                depth: .restore, verdict: verdict, time: workplace.clock.now(),
+                requestID: job.requestID.description, contentsCompared: true, measured: measured))
+    }
+
+    // MARK: A point in time
+
+    /// Recovers once more, to just before the last commit that the log holds: what is there then ends with the commit
+    /// before it, and neither later nor at the base.
+    private func recoverToPoint(
+        _ reader: SetReader, _ log: RecoveryBase?, _ latest: RecoveredPoint?, _ course: DrillCourse,
+        _ meter: ProgressMeter
+    ) async throws {
+        let outcome = try await course.step("RECOVER_TO_POINT", shows: "POINT_IN_TIME") { findings in
+            guard let log, !log.path.legs.isEmpty else {
+                findings.doubt("no log after the base is stored")
+                return findings.all.outcome
+            }
+            guard let latest, let last = latest.lastCommit, last > log.base.endTime else {
+                findings.doubt("no commit after the base was found in the log, and so no point before one")
+                return findings.all.outcome
+            }
+            var before = log.recovery
+            before.target.point = .time(microseconds: last.milliseconds * 1000)
+            before.target.isInclusive = false
+            let recovery = before
+            let reached = try await workplace.withScratch { holder in
+                try await workplace.restoreToScratch(
+                    reader, following: recovery, in: holder, Phases(workplace.clock), meter
+                ).promotion?.recovered
+            }
+            guard let reached else {
+                findings.doubt("the recovered server did not say where it ended")
+                return findings.all.outcome
+            }
+            let place = "\(reached.lsn), after the commit of \(reached.lastCommit?.description ?? "none")"
+            if reached.lastCommit ?? log.base.endTime < last, reached.lsn < latest.lsn, reached.lsn >= log.base.end {
+                findings.say("recovered to \(place) and before that of \(last)")
+            } else {
+                findings.fail("recovered to \(place), and that is not before \(last) (\(latest.lsn))")
+            }
+            return findings.all.outcome
+        }
+        course.validate("POINT_IN_TIME_CHECK", outcome)
+    }
+}
