@@ -119,12 +119,14 @@ extension AWSService {
         switch self {
         case .s3: .store
         case .kms: .keys
+        // It is asked for one more copy of what is stored by then.
+        case .backup: .notReplicated
         case .sts, .sns, .ssm, .secretsManager, .iam: .configuration
         }
     }
 }
 
-/// An error as XML (S3, STS, SNS) or JSON (KMS, Secrets Manager, SSM) writes it.
+/// An error as XML (S3, STS, SNS) or JSON (KMS, Secrets Manager, SSM, Backup) writes it.
 struct ErrorBody {
     var code = ""
     var message = ""

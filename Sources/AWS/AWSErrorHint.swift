@@ -7,11 +7,19 @@ extension AWSError {
         var now: Timestamp
 
         var text: String {
-            if let text = ofIdentity ?? ofPlace ?? (error.service == .kms ? ofKeys : ofObjects) { return text }
+            if let text = ofIdentity ?? ofPlace ?? ofService { return text }
             switch error.status {
             case 403: return lackOfPermission
             case 429, 500...: return "the service has trouble; run again later, and see its status page"
             default: return "look the code up in the documentation of \(error.service.rawValue), and run again"
+            }
+        }
+
+        private var ofService: String? {
+            switch error.service {
+            case .kms: ofKeys
+            case .backup: ofVaults
+            default: ofObjects
             }
         }
 
@@ -54,7 +62,9 @@ extension AWSError {
         private var lackOfPermission: String {
             let action = IAMAction.name(of: error.awsOperation, service: error.service)
             let place = error.service == .s3 ? IAMAction.arn(ofS3: error.resource) : error.resource
-            return "the role lacks \(action)" + (place.isEmpty ? "" : " on \(place)")
+            // The service then takes the role that it is given, which the caller has to be allowed to give it.
+            let pass = error.service == .backup && error.message.contains("PassRole") ? " or iam:PassRole" : ""
+            return "the role lacks \(action)\(pass)" + (place.isEmpty ? "" : " on \(place)")
                 + ", or a policy of the bucket, key or organisation denies it"
         }
 
@@ -99,6 +109,22 @@ extension AWSError {
             case "ParameterNotFound": "check the name of the parameter, and the region"
             case "MalformedXML", "InvalidRequest", "NotImplemented":
                 "this server does not know the request: check that it is S3-compatible, and its version"
+            default: nil
+            }
+        }
+
+        // MARK: Vaults
+
+        private var ofVaults: String? {
+            switch error.code {
+            case "ResourceNotFoundException":
+                "check the vault's name, its account, and that it is in the region of the resource"
+            case "InvalidParameterValueException", "MissingParameterValueException":
+                "check the resource's ARN and the role's; a vault lock may want other days of retention"
+            case "InvalidRequestException":
+                "the resource's type may not be opted in: see the settings of AWS Backup in this region"
+            case "LimitExceededException", "ThrottlingException", "ServiceUnavailableException":
+                "AWS Backup asks for fewer requests: run again later"
             default: nil
             }
         }

@@ -2,7 +2,7 @@
 package enum AWSService: String, CaseIterable, Sendable {
     case s3, kms, sts, sns, ssm
     case secretsManager = "secretsmanager"
-    case iam
+    case iam, backup
 }
 
 /// Where a service is reached.

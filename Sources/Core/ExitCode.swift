@@ -33,7 +33,7 @@ package enum ExitCode: Int32, CaseIterable, Sendable {
         case .restoreFailedOriginalIntact: "restore failed, the original is intact"
         case .restoreFailedRolledBack: "restore failed, rolled back to the original"
         case .rollbackFailed: "restore failed and so did the way back: page somebody"
-        case .notReplicated: "stored, but the second copy was not made"
+        case .notReplicated: "stored, but a further copy was not made"
         case .thawRequested: "archived: a thaw has been asked for, run again later"
         case .locked: "locked by another run"
         case .terminated: "ended by SIGTERM, cleaned up"

@@ -16,8 +16,9 @@ package struct Backup: Sendable {
         if job.dryRun { return try await plan() }
         let (stored, result) = try await make()
         guard let stored else { return result }
-        // Outside the target's lock, and with the snapshot long closed: no slow second store holds either open.
-        return await copied(stored, result)
+        // Outside the target's lock, and with the snapshot long closed: no slow second store holds either open. The vault
+        // is asked first: that takes a moment, and a copy can take hours.
+        return await copied(stored, await kept(stored, result))
     }
 
     private func make() async throws -> (StoredManifest?, JobResult) {
@@ -83,10 +84,34 @@ package struct Backup: Sendable {
         return result
     }
 
+    /// The copy that a vault makes, asked for. Whatever comes of it, the set is made.
+    private func kept(_ stored: StoredManifest, _ made: JobResult) async -> JobResult {
+        guard let vault = workplace.vault else { return made }
+        var result = made
+        let key = stored.manifest.key
+        do {
+            let promised = try await workplace.vaultJob(with: stored, in: vault, for: job.requestID)
+            result.details["vaultJob"] = .object(promised.members)
+        } catch {
+            // Where the job was ended from outside, the step that follows says so in place of this.
+            let failure = error as? any Failure
+            result.exitCode = .notReplicated
+            result.failure = JobFailure(
+                .notReplicated, "ask for a copy in \(vault.label)", object: key.description,
+                cause: failure.map { $0.object.isEmpty ? $0.cause : "\($0.object): \($0.cause)" } ?? "\(error)",
+                hint: "the set is kept, and the same event again asks for the copy"
+                    + (failure.map { "; \($0.hint)" } ?? ""))
+        }
+        return result
+    }
+
     /// The set in the second store, and what earlier runs left to do there. Whatever comes of it, the set is made.
     private func copied(_ stored: StoredManifest, _ made: JobResult) async -> JobResult {
-        guard workplace.secondary != nil else { return made }
         var result = made
+        guard workplace.secondary != nil else {
+            if Task.isCancelled, made.failure != nil { result.terminated("ask for a copy in the vault", of: stored) }
+            return result
+        }
         let phases = Phases(workplace.clock)
         let copying = await phases.measure("copy") {
             await workplace.makeUpCopies(beginningWith: stored, for: job.requestID)
@@ -95,12 +120,9 @@ package struct Backup: Sendable {
         result.copies = copying.count
         result.notes += copying.notes
         if Task.isCancelled {
-            result.exitCode = .terminated
-            result.failure = JobFailure(
-                .terminated, "copy the set to the second store", object: stored.manifest.key.description,
-                cause: "the job was ended from outside",
-                hint: "the set is kept; the next backup, or this event again, goes on with the copy")
+            result.terminated("copy the set to the second store", of: stored)
         } else if let failure = copying.failure {
+            if let other = made.failure { result.notes.append("\(other); \(other.hint)") }
             result.exitCode = failure.exitCode
             result.failure = failure
         }
@@ -178,9 +200,20 @@ package struct Backup: Sendable {
             "nextInChain": .exact(head.next),
             "source": .object(snapshot.facts.details.mapValues { .string($0) }),
         ]
+        if let vault = workplace.vault { result.notes.append("a copy would be asked for in \(vault.label)") }
         result.note(
             try await workplace.keyExpiries(), stored: snapshot.facts.keyExpiry, at: workplace.clock.now())
         await lookAtCopies(listing, &result)
         return result
+    }
+}
+
+extension JobResult {
+    /// The set is made, and what was to follow is not.
+    fileprivate mutating func terminated(_ step: String, of stored: StoredManifest) {
+        exitCode = .terminated
+        failure = JobFailure(
+            .terminated, step, object: stored.manifest.key.description, cause: "the job was ended from outside",
+            hint: "the set is kept; this event again goes on with what is missing")
     }
 }

@@ -11,6 +11,8 @@ package struct Workplace: Sendable {
     package var storeName: CopyName = .primary
     /// The target's own part of the second store, where each committed set is copied to; `nil` where there is none.
     package var secondary: (any Store)?
+    /// Asked for a copy of its own with every set that a backup makes; `nil` where none is configured.
+    package var vault: (any Vault)?
     /// Days that a thawed object stays readable.
     package var thawDays: Int
     /// Removes what writes that never finished have left among the sets of a tier, where the kind of store leaves

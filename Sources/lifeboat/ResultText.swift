@@ -89,6 +89,9 @@ struct ResultText {
     private var details: [String] {
         let details = object("details")
         var lines: [String] = []
+        if case .object(let job)? = details["vaultJob"], let id = text(job["jobId"]), let vault = text(job["vault"]) {
+            lines.append(row("in the vault", "job \(id) in \(vault)"))
+        }
         if let replaced = text(details["replaced"]) { lines.append(row("replaced", "kept as \(replaced)")) }
         if let directory = text(details["directory"]) { lines.append(row("directory", directory)) }
         if case .array(let deleted)? = details["deleted"] {

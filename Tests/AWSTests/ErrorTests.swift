@@ -107,6 +107,7 @@ struct ErrorTests {
         (.kms, "AccessDeniedException"), (.kms, "IncorrectKeyException"), (.kms, "InvalidCiphertextException"),
         (.kms, "UnrecognizedClientException"), (.kms, "ThrottlingException"),
         (.secretsManager, "ResourceNotFoundException"), (.ssm, "ParameterNotFound"),
+        (.backup, "ResourceNotFoundException"), (.backup, "InvalidRequestException"),
     ])
     func hints(_ service: AWSService, _ code: String) {
         let error = error(service, "Op", on: "x", status: 400, "<Error><Code>\(code)</Code></Error>")
