@@ -16,8 +16,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
+import physical
 import sources
 import stores
 
@@ -39,8 +41,9 @@ class Server:
         "autovacuum": "off",
     }
 
-    def __init__(self, programs, directory):
+    def __init__(self, programs, directory, settings=None):
         self.programs = programs
+        self.settings = {**self.SETTINGS, **(settings or {})}
         self.directory = directory
         self.socket = os.path.join(directory, "socket")
         self.password = secrets.token_hex(12)
@@ -63,7 +66,7 @@ class Server:
             "--locale=C.UTF-8", "--auth=scram-sha-256", "--pwfile", password_file])
         os.remove(password_file)
         command = self.as_user + [os.path.join(self.programs, "postgres"), "-D", data, "-k", self.socket]
-        for name, value in self.SETTINGS.items():
+        for name, value in self.settings.items():
             command += ["-c", f"{name}={value}"]
         with open(os.path.join(self.directory, "log"), "wb") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -101,14 +104,19 @@ def quiet(command, environment=None):
 
 
 class Run:
-    """One finished process: seconds from its start to its end, and its largest resident memory in bytes."""
+    """One finished process: seconds from its start to its end, and its largest resident memory in bytes.
 
-    def __init__(self, command, environment, output):
+    Where it is `watched`, `own_memory` is what the process itself had without its children, but for its last moment."""
+
+    def __init__(self, command, environment, output, watched=False):
         with open(output, "wb") as out, open(output + ".err", "wb") as err, open(os.devnull, "rb") as nothing:
             begin = time.perf_counter()
             pid = os.posix_spawn(command[0], command, environment, file_actions=[
                 (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0), (os.POSIX_SPAWN_DUP2, out.fileno(), 1),
                 (os.POSIX_SPAWN_DUP2, err.fileno(), 2)])
+            self.own_memory = 0
+            if watched:
+                threading.Thread(target=self.watch, args=(pid,), daemon=True).start()
             # The kernel gives the largest of the process, the children it has waited for, and this program at the
             # moment of the start (20 MiB): never too little.
             _, status, usage = os.wait4(pid, 0)
@@ -116,6 +124,19 @@ class Run:
         self.exit_code = os.waitstatus_to_exitcode(status)
         self.memory = usage.ru_maxrss * 1024
         self.result = {}
+
+    def watch(self, pid):
+        """Follows the kernel's own mark of the highest, until the process is gone."""
+        try:
+            while True:
+                with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as file:
+                    marks = [line for line in file if line.startswith("VmHWM:")]
+                if not marks:
+                    return
+                self.own_memory = max(self.own_memory, int(marks[0].split()[1]) * 1024)
+                time.sleep(0.05)
+        except (FileNotFoundError, ProcessLookupError):
+            return
 
 
 class Bench:
@@ -140,7 +161,7 @@ class Bench:
         self.server.start()
         with open(self.key, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32))
-        if not set(self.options.only.split(",")) <= {"stores", "sources"}:
+        if not set(self.options.only.split(",")) <= {"stores", "sources", "physical"}:
             self.prepare_clinic()
 
     def age_identity(self):
@@ -182,14 +203,14 @@ class Bench:
             "POSTGRES_HOST": self.server.socket, "POSTGRES_DB": database, "POSTGRES_USER": "postgres",
             "POSTGRES_PASSWORD": self.server.password}
 
-    def lifeboat(self, event, store, database="clinic", expected=0, source=None):
+    def lifeboat(self, event, store, database="clinic", expected=0, source=None, watched=False):
         os.makedirs(store, exist_ok=True)
         environment = {
             "PATH": os.environ["PATH"], "BACKUP_STORE": f"file://{store}", "BACKUP_RECIPIENTS": f"aes:{self.key}",
             "BACKUP_EVENT": json.dumps(event)}
         environment.update(source or self.postgres_source(database))
         output = os.path.join(self.directory, "result.json")
-        run = Run([self.options.lifeboat], environment, output)
+        run = Run([self.options.lifeboat], environment, output, watched)
         with open(output, encoding="utf-8") as file:
             text = file.read()
         if run.exit_code != expected:
@@ -371,6 +392,12 @@ class Bench:
     def measure_sources(self):
         sources.SourceBench(self, tell, quiet, Failed).measure()
 
+    def measure_physical(self):
+        def server(directory, settings):
+            return Server(self.options.postgres, directory, settings)
+
+        physical.PhysicalBench(self, server, tell, quiet, Failed).measure()
+
     def measure_stores(self):
         stores.StoreBench(self, tell, Failed).measure()
 
@@ -418,7 +445,7 @@ def arguments():
     parser.add_argument("--clinic", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--patients", type=int, default=145_000, help="about 5.4 KB of dump each")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each contestant")
-    parser.add_argument("--only", default="backup,verify,restore,memory,refusal,sources,stores")
+    parser.add_argument("--only", default="backup,verify,restore,memory,refusal,physical,sources,stores")
     parser.add_argument("--repository", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--store-benchmark", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--aws", required=True, help=argparse.SUPPRESS)
@@ -427,6 +454,7 @@ def arguments():
     parser.add_argument("--mongod", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--mongo-python", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--tree-bytes", type=int, default=600_000_000, help="bytes of the files that are backed up")
+    parser.add_argument("--wal-segments", type=int, default=200, help="segments that a WAL job is behind")
     parser.add_argument("--store-runs", type=int, default=5, help="counted rounds with each bucket")
     parser.add_argument("--sets", type=int, default=10_000, help="sets in the bucket that is listed")
     parser.add_argument("--directory", default="/var/tmp", help="where to work; needs some 25 GB")
