@@ -182,6 +182,42 @@ enum AWSNames {
         }
     }
 
+    // MARK: AWS Backup
+
+    /// A vault's name (AWS Backup API Reference, "CreateBackupVault").
+    static func checkVault(_ name: String) throws(Problem) {
+        guard (2...50).contains(name.utf8.count),
+            name.utf8.allSatisfy({ isLetterOrDigit($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") })
+        else { throw Problem("it is no vault's name", hint: "2 to 50 letters, digits, '-' and '_'") }
+    }
+
+    /// Any resource that AWS names, of which AWS Backup knows some.
+    static func checkResource(_ text: String) throws(Problem) {
+        let hint = "the ARN of what AWS Backup is to keep, like arn:aws:rds:eu-central-1:123456789012:db:clinic"
+        let parts = try arn(text, hint)
+        guard !parts[2].isEmpty, !parts[5].isEmpty, !parts[5].hasPrefix("*") else {
+            throw Problem("the ARN names no resource", hint: hint)
+        }
+    }
+
+    static func checkRole(_ text: String) throws(Problem) {
+        let hint = "a role's ARN, like arn:aws:iam::123456789012:role/backup"
+        let parts = try arn(text, hint)
+        let account = Array(parts[4].utf8)
+        guard parts[2] == "iam", parts[3].isEmpty, account.count == 12, account.allSatisfy(isDigit),
+            parts[5].hasPrefix("role/"), parts[5].utf8.count > "role/".utf8.count
+        else { throw Problem("the ARN is not a role's", hint: hint) }
+    }
+
+    /// The six parts of an ARN.
+    private static func arn(_ text: String, _ hint: String) throws(Problem) -> [String] {
+        let parts = text.split(separator: ":", maxSplits: 5, omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 6, parts[0] == "arn", parts[1] == "aws" || parts[1].hasPrefix("aws-"),
+            text.utf8.count <= 2048, text.utf8.allSatisfy({ (0x21..<0x7F).contains($0) })
+        else { throw Problem("it is no ARN", hint: hint) }
+        return parts
+    }
+
     // MARK: Characters
 
     private static func isDigit(_ byte: UInt8) -> Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) }

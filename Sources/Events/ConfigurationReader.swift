@@ -47,6 +47,7 @@ package struct ConfigurationReader {
                     + "source, or name a file with targets in LIFEBOAT_CONFIG")
         }
         try refuseOverlap(targets)
+        try refuseSharedSlots(targets)
         try refuseIdleKeys(&values, targets)
         try demandOwnAuditKeys(targets)
         noteAWS(&values, targets)
@@ -186,6 +187,20 @@ package struct ConfigurationReader {
         }
     }
 
+    /// A slot keeps the log from where its one reader has come to: of two, each would let go what the other needs.
+    private func refuseSharedSlots(_ targets: [TargetSettings]) throws(ConfigurationError) {
+        var owners: [String: String] = [:]
+        for target in targets {
+            guard let slot = target.recovery.slot, case .postgres(let source) = target.source else { continue }
+            guard let other = owners.updateValue(target.name, forKey: "\(source.host) \(source.port) \(slot)") else {
+                continue
+            }
+            throw ConfigurationError(
+                Setting.walSlot.variable, "the targets \(other) and \(target.name) have the same server and slot",
+                hint: "give each a walSlot of its own, or keep one of the two targets")
+        }
+    }
+
     /// Settings for kinds of keys that no target has, and for audit records where nobody keeps any.
     private func refuseIdleKeys(
         _ values: inout ConfigurationValues, _ targets: [TargetSettings]
@@ -226,7 +241,9 @@ package struct ConfigurationReader {
 
     /// AWS' own variables are in force where anything lies in AWS.
     private func noteAWS(_ values: inout ConfigurationValues, _ targets: [TargetSettings]) {
-        guard targets.contains(where: { !$0.buckets.isEmpty || !$0.kmsKeys.isEmpty }) else { return }
+        guard targets.contains(where: { !$0.buckets.isEmpty || !$0.kmsKeys.isEmpty || $0.awsBackup != nil }) else {
+            return
+        }
         for name in VariableNames.aws { _ = values.variable(name) }
     }
 }

@@ -3,11 +3,11 @@ import Core
 /// What an event may ask for, built or not.
 package enum EventAction: String, CaseIterable, Sendable {
     case backup, verify, restore, list, prune, hold, release, rewrap, export
-    case monitor, drill, wal, report
+    case wal, drill, monitor, report
 
     /// The actions of this version.
     package static let built: [EventAction] = [
-        .backup, .verify, .restore, .list, .prune, .hold, .release, .rewrap, .export,
+        .backup, .verify, .restore, .list, .prune, .hold, .release, .rewrap, .export, .wal, .drill,
     ]
 }
 
@@ -17,10 +17,7 @@ package enum EventField: String, CaseIterable, Sendable {
     case confirmRestore = "CONFIRM_RESTORE"
     case targetDatabase, createDatabase, skipSafetyBackup, reason, timestamp, dryRun, waitForLock, restoreRoles
     case acknowledgeDisk, acknowledgeBoundObjects, recomputeContents, tier, limit, store, depth, waitForThaw
-    case records, directory
-
-    /// Fields that the contract knows and this version does not carry out.
-    static let later = ["recoveryTarget"]
+    case records, directory, recoveryTarget, sourceDatabase, scenario
 
     /// As it is spelt in an event and as an environment variable.
     package var name: String { rawValue }
@@ -29,6 +26,8 @@ package enum EventField: String, CaseIterable, Sendable {
         case text, flag, number
         /// A list of objects.
         case records
+        /// A word, or an object.
+        case recoveryTarget
 
         var expectation: String {
             switch self {
@@ -36,6 +35,7 @@ package enum EventField: String, CaseIterable, Sendable {
             case .flag: "true or false, without quotes"
             case .number: "a whole number, without quotes"
             case .records: "a list of objects, [{…}, …]"
+            case .recoveryTarget: RecoveryTargetReader.forms
             }
         }
     }
@@ -45,6 +45,7 @@ package enum EventField: String, CaseIterable, Sendable {
         case .createDatabase, .dryRun, .acknowledgeDisk, .acknowledgeBoundObjects, .recomputeContents: .flag
         case .waitForLock, .waitForThaw, .limit: .number
         case .records: .records
+        case .recoveryTarget: .recoveryTarget
         default: .text
         }
     }
@@ -54,15 +55,16 @@ package enum EventField: String, CaseIterable, Sendable {
         switch self {
         case .action, .target, .timestamp, .dryRun: EventAction.built
         case .backupType, .records: [.backup]
-        case .backupKey: [.verify, .restore, .hold, .release, .rewrap, .export]
+        case .backupKey: [.verify, .restore, .hold, .release, .rewrap, .export, .drill]
         case .store: [.verify, .restore, .list, .rewrap, .export]
         case .waitForThaw: [.verify, .restore]
         case .recomputeContents, .depth: [.verify]
         case .tier, .limit: [.list]
         case .reason: [.restore, .hold, .release]
         case .directory: [.export]
+        case .scenario: [.drill]
         case .confirmRestore, .targetDatabase, .createDatabase, .skipSafetyBackup, .waitForLock, .restoreRoles,
-            .acknowledgeDisk, .acknowledgeBoundObjects:
+            .acknowledgeDisk, .acknowledgeBoundObjects, .recoveryTarget, .sourceDatabase:
             [.restore]
         }
     }

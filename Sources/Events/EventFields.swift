@@ -33,6 +33,9 @@ struct EventFields {
         if case .string(let text)? = members[field] { text } else { nil }
     }
 
+    /// As it stands in the event.
+    func json(_ field: EventField) -> JSON? { members[field] }
+
     /// Absent counts as `false`.
     func flag(_ field: EventField) -> Bool { members[field] == .bool(true) }
 
@@ -68,11 +71,6 @@ struct EventFields {
     }
 
     private static func unknown(_ name: String, origin: String) -> EventError {
-        if EventField.later.contains(name) {
-            return EventError(
-                name, "this field is not in this version yet",
-                hint: "leave it out; restores go to the moment a set was taken", origin: origin)
-        }
         let near = nearest(to: name, in: EventField.allCases.map(\.name)).map { "did you mean '\($0)'? " } ?? ""
         return EventError(
             shown(name), "no such field is known",
@@ -88,7 +86,9 @@ struct EventFields {
         switch (field.kind, value) {
         case (.flag, .bool), (.number, .integer):
             return value
-        case (.text, .string(let text)):
+        case (.recoveryTarget, .object):
+            return value
+        case (.text, .string(let text)), (.recoveryTarget, .string(let text)):
             try check(text, of: field, origin: origin)
             return value
         case (.records, .array(let elements)):

@@ -3,11 +3,17 @@ import Core
 /// What an event may say depends on what kind of source its target is.
 extension EventReader {
     /// PostgreSQL's limit for a name, in bytes.
-    private static let longestPostgresName = 63
+    static let longestPostgresName = 63
 
     /// Where a restore goes: a configured destination, else for a database one on the source's own server, and for
     /// files a directory by its absolute path; `nil` for the source itself.
     func destination(_ fields: EventFields, _ target: EventTarget) throws(EventError) -> String? {
+        if isOfWholeServer(fields, target) { return try serverDirectory(fields, target) }
+        if isOfSafetySet(fields), target.isPhysical, !fields.has(.targetDatabase) {
+            throw fields.error(
+                .targetDatabase, "it is missing, and the safety set is of one database of the server",
+                hint: "name the database, or the configured destination, that the set was made of")
+        }
         guard let name = fields.text(.targetDatabase) else {
             guard target.engine == .auditRecords else { return nil }
             throw fields.error(
@@ -28,6 +34,38 @@ extension EventReader {
                     + limit(of: target.engine))
         }
         return name
+    }
+
+    /// A restore of a whole server's files, rather than of a database.
+    func isOfWholeServer(_ fields: EventFields, _ target: EventTarget) -> Bool {
+        target.isPhysical && !fields.has(.sourceDatabase) && !isOfSafetySet(fields)
+    }
+
+    /// Safety sets are of what a restore replaced: of a database, for a whole server goes into an empty directory.
+    private func isOfSafetySet(_ fields: EventFields) -> Bool {
+        fields.text(.backupKey)?.hasPrefix(Tier.safety.rawValue + "/") == true
+    }
+
+    /// Where a whole server goes; `nil` for the directory that the settings name.
+    private func serverDirectory(_ fields: EventFields, _ target: EventTarget) throws(EventError) -> String? {
+        let forms =
+            "an absolute path like /srv/restored"
+            + (target.directories.isEmpty
+                ? "" : ", or a configured directory: \(target.directories.joined(separator: ", "))")
+            + "; to restore one database of the server, name it in sourceDatabase"
+        guard let name = fields.text(.targetDatabase) else {
+            guard !target.hasRestoreDirectory else { return nil }
+            throw fields.error(
+                .targetDatabase, "it is missing, and no RESTORE_DIRECTORY is set for a whole server's files",
+                hint: "write \(forms)")
+        }
+        if target.directories.contains(name) { return name }
+        guard !target.destinations.contains(name), let path = AbsolutePath.normal(name), path != "/" else {
+            throw fields.error(
+                .targetDatabase, "a whole server's files go into a directory, and it names none",
+                hint: "write \(forms)")
+        }
+        return path
     }
 
     private func directory(
@@ -73,6 +111,23 @@ extension EventReader {
             throw fields.error(
                 field, "it means nothing to the engine \(target.engine.rawValue)",
                 hint: "leave it out; it belongs to postgres")
+        }
+        if target.isPhysical, isOfSafetySet(fields) {
+            for field in [EventField.recoveryTarget, .sourceDatabase] where fields.has(field) {
+                throw fields.error(
+                    field, "a safety set is of one database, at one moment", hint: "leave it out, or give another key"
+                )
+            }
+        }
+        guard isOfWholeServer(fields, target) else { return }
+        // A whole server goes into an empty directory: there is nothing to make, to save or to lose.
+        let ofDatabases: [EventField] = [
+            .createDatabase, .skipSafetyBackup, .reason, .restoreRoles, .acknowledgeBoundObjects,
+        ]
+        for field in ofDatabases where fields.has(field) {
+            throw fields.error(
+                field, "it means nothing where a whole server is restored into an empty directory",
+                hint: "leave it out, or name the one database that is meant in sourceDatabase")
         }
     }
 

@@ -17,39 +17,6 @@ extension EventReader {
             records: try records(fields, common.target), dryRun: common.dryRun)
     }
 
-    func verify(_ fields: EventFields, _ common: Common) throws(EventError) -> VerifyJob {
-        if let depth = fields.text(.depth), depth != ProofDepth.integrity.rawValue {
-            let isLater = depth == ProofDepth.restore.rawValue
-            throw fields.error(
-                .depth, isLater ? "a verify by restore is not in this version yet" : "'\(shown(depth))' is not known",
-                hint: "write integrity, or leave it out")
-        }
-        return VerifyJob(
-            target: common.target.name, key: try key(fields) ?? .random, requestID: common.requestID,
-            recomputeContents: fields.flag(.recomputeContents), store: common.store, waitForThaw: common.waitForThaw,
-            dryRun: common.dryRun)
-    }
-
-    func restore(_ fields: EventFields, _ common: Common) throws(EventError) -> RestoreJob {
-        guard let key = try key(fields) else {
-            throw fields.error(.backupKey, "it is missing", hint: "say what to restore: \(EventKeys.forms)")
-        }
-        guard key != .random else {
-            throw fields.error(
-                .backupKey, "a restore does not take a set at random", hint: "give \(EventKeys.forms)")
-        }
-        try refuseForOthers(fields, common.target)
-        return RestoreJob(
-            target: common.target.name, key: key, requestID: common.requestID,
-            destination: try destination(fields, common.target),
-            createDatabase: fields.flag(.createDatabase), skipSafetyBackupReason: try skipReason(fields),
-            waitForLock: try fields.number(.waitForLock, in: 0...86_400, default: 300),
-            restoreRoles: try fields.word(.restoreRoles, of: [RoleRestore.missing, .full]) ?? .missing,
-            acknowledgeDisk: fields.flag(.acknowledgeDisk),
-            acknowledgeBoundObjects: fields.flag(.acknowledgeBoundObjects), store: common.store,
-            waitForThaw: common.waitForThaw, dryRun: common.dryRun)
-    }
-
     func list(_ fields: EventFields, _ common: Common) throws(EventError) -> ListJob {
         ListJob(
             target: common.target.name, requestID: common.requestID, tier: try fields.word(.tier, of: Tier.allCases),
@@ -110,7 +77,7 @@ extension EventReader {
         return key
     }
 
-    private func key(_ fields: EventFields) throws(EventError) -> KeySelector? {
+    func key(_ fields: EventFields) throws(EventError) -> KeySelector? {
         guard let text = fields.text(.backupKey) else { return nil }
         do {
             return try EventKeys.selector(text)
@@ -119,7 +86,7 @@ extension EventReader {
         }
     }
 
-    private func skipReason(_ fields: EventFields) throws(EventError) -> String? {
+    func skipReason(_ fields: EventFields) throws(EventError) -> String? {
         guard let phrase = fields.text(.skipSafetyBackup) else {
             if fields.has(.reason) {
                 throw fields.error(

@@ -16,7 +16,7 @@ package struct EventReader: Sendable {
     private let targets: [EventTarget]
     private let runID: String?
     private let dryRun: Bool
-    private let clock: any WallClock
+    let clock: any WallClock
     private let random: RandomBytes
 
     /// `targets`: all that is configured. `runID`: `LIFEBOAT_RUN_ID`. `dryRun`: `DRY_RUN`, which makes every job a dry
@@ -58,7 +58,9 @@ package struct EventReader: Sendable {
         case .release: return .hold(try hold(fields, .release, common))
         case .rewrap: return .rewrap(try rewrap(fields, common))
         case .export: return .export(try export(fields, common))
-        case .monitor, .drill, .wal, .report: throw notBuilt(action, fields)
+        case .wal: return .wal(try wal(fields, common))
+        case .drill: return .drill(try drill(fields, common))
+        case .monitor, .report: throw notBuilt(action, fields)
         }
     }
 
@@ -119,7 +121,7 @@ extension EventReader {
             switch (field, action) {
             case (.backupType, .list): hint = "to list one tier's sets, give tier"
             case (.tier, .backup): hint = "to choose the backup's tier, give backupType"
-            case (.confirmRestore, _):
+            case (.confirmRestore, _), (.recoveryTarget, _), (.sourceDatabase, _):
                 hint = "for a restore give action restore, or leave action out"
             case (.reason, _): hint = "leave it out; nothing is recorded with a \(action.rawValue)"
             case (.waitForLock, .backup), (.waitForLock, .verify):

@@ -104,9 +104,6 @@ struct DiscreteVariables {
             guard let text = environment[field.name], !text.isEmpty else { continue }
             members[field.name] = try value(of: field, text: text)
         }
-        for name in EventField.later {
-            if let text = environment[name], !text.isEmpty { members[name] = .string(text) }
-        }
         guard !members.isEmpty else { return nil }
         try refuseMisspelt()
         return .object(members)
@@ -125,13 +122,15 @@ struct DiscreteVariables {
                     field.name, "it is neither true nor false", hint: "write true, false, 1 or 0",
                     origin: Self.origin)
             }
-        case .records:
+        case .recoveryTarget where !text.hasPrefix("{"):
+            return .string(text)
+        case .records, .recoveryTarget:
             do {
                 return try JSON(parsing: text.utf8)
             } catch {
                 throw EventError(
                     field.name, "it is not JSON that can be read: \(error)",
-                    hint: "write a list of objects, [{…}, …]", origin: Self.origin)
+                    hint: "write \(field.kind.expectation)", origin: Self.origin)
             }
         case .number:
             guard let number = Int64(text), String(number) == text else {

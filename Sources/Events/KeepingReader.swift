@@ -118,11 +118,11 @@ extension TargetReader {
         try refuse(hasFirst || hasSecond ? [] : Self.eitherSettings, because: "no store is in S3")
     }
 
-    private mutating func refuse(_ settings: [Setting], because reason: String) throws(ConfigurationError) {
+    mutating func refuse(_ settings: [Setting], because reason: String) throws(ConfigurationError) {
         for setting in settings {
             guard let found = try find(setting), !found.isDefault else { continue }
             throw ConfigurationError(
-                found.name, "it means nothing here: \(reason)", hint: "leave it out, or set the store that it is for")
+                found.name, "it means nothing here: \(reason)", hint: "leave it out, or set what it is for")
         }
     }
 }

@@ -13,6 +13,9 @@ enum Setting: CaseIterable {
     case storageClass, hourlyClass, dailyClass, weeklyClass, monthlyClass, annualClass, manualClass, safetyClass
     case secondaryStore, secondaryEndpoint, secondaryRegion, secondaryAddressing, secondaryEncryption
     case secondaryEncryptionKey, secondaryProfile, secondaryAccessKeyID, secondarySecretAccessKey
+    case method, walSlot, restoreDirectory, scratchDirectory, scratchDestination
+    case minimumIntegrity, minimumAccessibility, maximumSeconds, minimumRate
+    case awsBackupVault, awsBackupResource, awsBackupRole
 
     var variable: String { names.variable }
     var key: String { names.key }
@@ -105,6 +108,18 @@ enum Setting: CaseIterable {
         case .secondaryProfile: ("BACKUP_SECONDARY_PROFILE", "secondaryProfile")
         case .secondaryAccessKeyID: ("BACKUP_SECONDARY_ACCESS_KEY_ID", "secondaryAccessKeyId")
         case .secondarySecretAccessKey: ("BACKUP_SECONDARY_SECRET_ACCESS_KEY", "secondarySecretAccessKey")
+        case .method: ("BACKUP_METHOD", "method")
+        case .walSlot: ("BACKUP_WAL_SLOT", "walSlot")
+        case .restoreDirectory: ("RESTORE_DIRECTORY", "restoreDirectory")
+        case .scratchDirectory: ("SCRATCH_DIRECTORY", "scratchDirectory")
+        case .scratchDestination: ("BACKUP_SCRATCH_DESTINATION", "scratchDestination")
+        case .minimumIntegrity: ("VERIFY_MIN_INTEGRITY", "verifyMinIntegrity")
+        case .minimumAccessibility: ("VERIFY_MIN_ACCESSIBILITY", "verifyMinAccessibility")
+        case .maximumSeconds: ("VERIFY_MAX_SECONDS", "verifyMaxSeconds")
+        case .minimumRate: ("VERIFY_MIN_RATE", "verifyMinRate")
+        case .awsBackupVault: ("AWS_BACKUP_VAULT", "awsBackupVault")
+        case .awsBackupResource: ("AWS_BACKUP_RESOURCE_ARN", "awsBackupResourceArn")
+        case .awsBackupRole: ("AWS_BACKUP_ROLE_ARN", "awsBackupRoleArn")
         }
     }
 }

@@ -60,8 +60,13 @@ package struct TargetSettings: Equatable, Sendable {
     package var trustedSigners: [String]
     /// Where restores may go beside the source, by name.
     package var destinations: [String: DestinationSettings]
+    package var recovery: RecoverySettings
+    package var awsBackup: AWSBackupSettings?
     /// Checks that were switched off by name and would have failed; each manifest records them.
     package var exceptions: [String]
+
+    /// Its sets are of a whole PostgreSQL server, as its files.
+    package var isPhysical: Bool { recovery.method == .physical }
 
     /// Everything of it that lies in S3.
     package var buckets: [BucketSettings] { [store.bucket, secondary?.store.bucket].compactMap { $0 } }

@@ -265,6 +265,8 @@ package enum DestinationSettings: Equatable, Sendable {
         }
     }
 
+    var isDirectory: Bool { if case .directory = self { true } else { false } }
+
     /// For people: `a PostgreSQL database`.
     package var kind: String {
         switch self {

@@ -89,6 +89,47 @@ struct EventExamplesTests {
                 $0.destination = "/srv/restored"
                 $0.createDatabase = true
             },
+        ].merging(try expectedOfRecovery(key)) { $1 }
+    }
+
+    /// What each example of recovery and rehearsal asks for. `key` is that of the examples' one exact set.
+    private static func expectedOfRecovery(_ key: KeySelector) throws -> [String: Job] {
+        func drill(_ scenario: DrillJob.Scenario, _ key: KeySelector, _ id: RequestID = random) -> Job {
+            .drill(DrillJob(target: "default", scenario: scenario, key: key, requestID: id))
+        }
+        func restore(
+            _ target: RecoveryTarget, _ key: KeySelector = .latest(nil), _ change: (inout RestoreJob) -> Void
+        ) -> Job {
+            var job = RestoreJob(target: "default", key: key, requestID: random, recoveryTarget: target)
+            change(&job)
+            return .restore(job)
+        }
+        let backupTime = try #require(Timestamp("2025-01-15T07:00:00Z"))
+        let mistake = try #require(Timestamp("2025-01-15T14:58:59.5Z")).milliseconds * 1000
+        return [
+            "wal.json": .wal(WALJob(target: "default", requestID: random)),
+            "drill-key-loss.json": drill(.keyLoss, .random),
+            "drill-data-corruption.json": drill(.dataCorruption, .random),
+            "drill-system-failure.json": drill(.systemFailure, .latest(nil), .timestamp(backupTime)),
+            "verify-by-restore.json": .verify(
+                VerifyJob(target: "default", key: .random, requestID: random, depth: .restore)),
+            "restore-to-a-time.json": restore(
+                RecoveryTarget(.time(microseconds: mistake), isInclusive: false)
+            ) {
+                $0.sourceDatabase = "clinic"
+                $0.destination = "clinic_at_three"
+                $0.createDatabase = true
+            },
+            "restore-before-a-transaction.json": restore(
+                RecoveryTarget(.transaction(4711), isInclusive: false, timeline: 2)
+            ) { $0.sourceDatabase = "clinic" },
+            "restore-to-a-named-point.json": restore(RecoveryTarget(.name("before-migration"))) {
+                $0.destination = "/srv/restored"
+            },
+            "restore-to-a-place-in-the-log.json": restore(
+                RecoveryTarget(.lsn(LSN(0x16_B374_D848))), key
+            ) { $0.dryRun = true },
+            "restore-to-the-latest.json": restore(RecoveryTarget(.latest)) { _ in },
         ]
     }
 
@@ -106,12 +147,19 @@ struct EventExamplesTests {
         "restore-files-beside.json": EventTarget("default", engine: .files),
     ]
 
+    /// A whole server where an example is for one.
+    private static func target(of example: String) -> EventTarget {
+        let isOfServer = ["wal", "drill-", "verify-by-", "restore-to-a-", "restore-to-the-", "restore-before-"]
+            .contains(where: example.hasPrefix)
+        guard isOfServer else { return targets[example] ?? EventTarget("default", isCopied: true) }
+        return EventTarget("default", isPhysical: true, hasRestoreDirectory: true, hasScratch: true)
+    }
+
     /// Shows that every example is the job that it looks like.
     @Test("each example is replayed", arguments: examples)
     func replay(name: String) throws {
         let reader = EventReader(
-            targets: [Self.targets[name] ?? EventTarget("default", isCopied: true)], runID: nil, dryRun: false,
-            clock: FixedClock(), random: countingBytes)
+            targets: [Self.target(of: name)], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
         let job = try reader.job(from: EventSources(file: (name, try Fixture.bytes("events/\(name)"))))
         #expect(try Self.expected()[name] == job)
     }
@@ -129,13 +177,16 @@ struct EventExamplesTests {
         #expect(properties.keys.sorted() == EventField.allCases.map(\.name).sorted())
         for field in EventField.allCases {
             let property = try Self.object(properties[field.name])
-            #expect(property["type"] as? String == field.schemaType, "\(field.name)")
+            let types = property["type"] as? [String] ?? [property["type"] as? String ?? ""]
+            #expect(types == field.schemaTypes, "\(field.name)")
             #expect((property["description"] as? String)?.isEmpty == false, "\(field.name)")
         }
         let actions = try Self.object(properties["action"])["enum"] as? [String]
         #expect(actions == EventAction.built.map(\.rawValue))
         let tiers = try Self.object(properties["backupType"])["enum"] as? [String]
         #expect(tiers == Tier.selectable.map(\.rawValue))
+        let scenarios = try Self.object(properties["scenario"])["enum"] as? [String]
+        #expect(scenarios == DrillJob.Scenario.allCases.map(\.rawValue))
     }
 
     /// Shows that the documentation's page has every field in its table, and every example.
@@ -177,7 +228,22 @@ struct EventExamplesTests {
                         {"action": "rewrap", "reason": "rotation"}, {"action": "monitor"},
                         {"backupKey": "latest", "reason": "because"},
                         {"backupType": "hourly", "records": []}, {"backupType": "hourly", "records": [1]},
-                        {"backupKey": "latest", "records": [{"id": 1}]}]:
+                        {"backupKey": "latest", "records": [{"id": 1}]},
+                        {"action": "drill"}, {"action": "drill", "scenario": "FLOOD"}, {"scenario": "KEY_LOSS"},
+                        {"action": "verify", "scenario": "KEY_LOSS"}, {"action": "wal", "backupKey": "latest"},
+                        {"action": "drill", "scenario": "KEY_LOSS", "store": "primary"},
+                        {"backupKey": "latest", "recoveryTarget": "latest"},
+                        {"backupKey": "latest", "sourceDatabase": "clinic"},
+                        {"backupKey": "latest", "depth": "restore", "recomputeContents": True},
+                        *({"CONFIRM_RESTORE": "YES_I_WANT_TO_RESTORE", "recoveryTarget": target} for target in [
+                            {}, "newest", 1, {"time": "2025-01-15T07:00:00"}, {"time": "2025-01-15"}, {"xid": 2},
+                            {"xid": 7, "lsn": "0/7"}, {"lsn": "0/0"}, {"lsn": "7"}, {"name": ""}, {"latest": False},
+                            {"name": "x", "inclusive": True}, {"latest": True, "inclusive": False},
+                            {"xid": 7, "timeline": 0}, {"xid": 7, "colour": "red"}, {"timeline": 1}]),
+                        {"CONFIRM_RESTORE": "YES_I_WANT_TO_RESTORE", "recoveryTarget": "latest",
+                         "backupKey": "daily/latest"},
+                        {"CONFIRM_RESTORE": "YES_I_WANT_TO_RESTORE", "recoveryTarget": "latest",
+                         "createDatabase": True}]:
                 if validator.is_valid(bad): sys.exit(f"accepted: {bad}")
             """
         let (status, output) = try Python.run(["-c", script, Fixture.root.appending(path: "events").path])
@@ -186,13 +252,14 @@ struct EventExamplesTests {
 }
 
 extension EventField {
-    /// The type as JSON Schema names it.
-    fileprivate var schemaType: String {
+    /// The types as JSON Schema names them.
+    fileprivate var schemaTypes: [String] {
         switch self {
-        case .createDatabase, .dryRun, .acknowledgeDisk, .acknowledgeBoundObjects, .recomputeContents: "boolean"
-        case .waitForLock, .waitForThaw, .limit: "integer"
-        case .records: "array"
-        default: "string"
+        case .createDatabase, .dryRun, .acknowledgeDisk, .acknowledgeBoundObjects, .recomputeContents: ["boolean"]
+        case .waitForLock, .waitForThaw, .limit: ["integer"]
+        case .records: ["array"]
+        case .recoveryTarget: ["string", "object"]
+        default: ["string"]
         }
     }
 }

@@ -12,14 +12,16 @@ struct EventFuzzTests {
     @Test("a damaged event is a job or a refusal", arguments: 1...UInt64(20))
     func mutations(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
-        let reader = EventReader(
-            targets: [EventTarget("default")], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
+        let targets = [EventTarget("default"), EventTarget("default", isPhysical: true, hasScratch: true)]
         let examples = try Fixture.names(in: "events").filter { $0 != "schema.json" }
             .map { try Fixture.bytes("events/\($0)") }
         for _ in 0..<Self.rounds {
             let bytes = mutated(examples, &random)
+            let target = targets[Int.random(in: 0..<targets.count, using: &random)]
+            let reader = EventReader(
+                targets: [target], runID: nil, dryRun: false, clock: FixedClock(), random: countingBytes)
             do {
-                check(try reader.job(from: EventSources(standardInput: bytes)), bytes)
+                check(try reader.job(from: EventSources(standardInput: bytes)), of: target, bytes)
             } catch {
                 check(error)
             }
@@ -48,17 +50,26 @@ struct EventFuzzTests {
         }
     }
 
-    private func check(_ job: Job, _ bytes: [UInt8]) {
+    private func check(_ job: Job, of target: EventTarget, _ bytes: [UInt8]) {
         switch job {
         case .restore(let restore):
             let text = String(decoding: bytes, as: UTF8.self)
             // An escape such as \u0059 spells the phrase too; then it is the parser that has to agree.
             #expect(text.contains("YES_I_WANT_TO_RESTORE") || text.contains("\\u"))
             #expect(restore.key != .random)
-            #expect(restore.destination.map { $0.utf8.count <= 63 } ?? true)
+            // A database's name, or where a whole server goes a directory.
+            if target.isPhysical, restore.sourceDatabase == nil {
+                #expect(restore.destination.map { $0.hasPrefix("/") && !$0.contains("/../") } ?? false)
+            } else {
+                #expect(restore.destination.map { $0.utf8.count <= 63 } ?? true)
+            }
+            if case .time(let microseconds)? = restore.recoveryTarget?.point {
+                #expect(microseconds <= FixedClock().now().milliseconds * 1000 + 999)
+            }
             #expect(!restore.key.description.contains(".."))
         case .verify(let verify):
             #expect(!verify.key.description.contains(".."))
+            #expect(target.hasScratch || verify.depth == .integrity)
         case .backup(let backup):
             #expect(backup.tier != .safety)
         case .list(let list):
@@ -67,7 +78,11 @@ struct EventFuzzTests {
             #expect(hold.key != .random && !hold.reason.isEmpty)
         case .export(let export):
             #expect(export.key != .random && export.directory.hasPrefix("/") && !export.directory.contains("/../"))
-        case .prune, .rewrap, .wal, .drill:
+        case .wal:
+            #expect(target.isPhysical)
+        case .drill(let drill):
+            #expect(target.hasScratch || drill.scenario == .keyLoss)
+        case .prune, .rewrap:
             break
         }
     }

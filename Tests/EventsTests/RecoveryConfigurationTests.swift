@@ -1,0 +1,81 @@
+import Core
+import TestSupport
+import Testing
+
+@testable import Events
+
+@Suite("Settings of recovery and rehearsal")
+struct RecoveryConfigurationTests {
+    private static let base = [
+        "POSTGRES_HOST": "/run/postgresql", "POSTGRES_DB": "clinic", "POSTGRES_USER": "backup",
+        "BACKUP_STORE": "file:///srv/backups/", "BACKUP_RECIPIENTS": "aes:/keys/clinic.key",
+    ]
+
+    private func target(_ changes: [String: String]) throws -> TargetSettings {
+        try #require(try configuration(Self.base.merging(changes) { $1 }).settings.targets.first)
+    }
+
+    /// Shows that a target is logical unless it says otherwise, and has nowhere to rehearse.
+    @Test func defaults() throws {
+        let target = try target([:])
+        #expect(target.recovery == RecoverySettings() && !target.isPhysical && target.awsBackup == nil)
+        #expect(!target.forEvents.hasScratch && !target.forEvents.isPhysical)
+    }
+
+    /// Shows that each variable arrives where it should, and the slot's name that a target's comes to.
+    @Test func everyVariable() throws {
+        let target = try target([
+            "BACKUP_METHOD": "physical", "BACKUP_TARGET": "Ward-1", "RESTORE_DIRECTORY": "/srv/restored/",
+            "SCRATCH_DIRECTORY": "/srv/scratch", "VERIFY_MIN_INTEGRITY": "99", "VERIFY_MIN_ACCESSIBILITY": "98",
+            "VERIFY_MAX_SECONDS": "3600", "VERIFY_MIN_RATE": "5000000000", "AWS_BACKUP_VAULT": "clinic",
+            "AWS_BACKUP_RESOURCE_ARN": "arn:aws:rds:eu-central-1:123456789012:db:clinic",
+            "AWS_BACKUP_ROLE_ARN": "arn:aws:iam::123456789012:role/service-role/backup",
+            "BACKUP_DESTINATION_SHELF": "file:///srv/shelf",
+            "BACKUP_DESTINATION_STAGING": "postgres://restore:x@127.0.0.1/staging",
+        ])
+        let recovery = target.recovery
+        #expect(target.isPhysical && recovery.slot == "lifeboat_ward_1")
+        #expect(recovery.restoreDirectory == "/srv/restored" && recovery.scratchDirectory == "/srv/scratch")
+        #expect(
+            recovery.thresholds
+                == ProofThresholds(integrity: 99, accessibility: 98, seconds: 3600, bytesPerSecond: 5_000_000_000))
+        #expect(target.awsBackup?.vault == "clinic" && target.awsBackup?.roleARN.hasSuffix("/backup") == true)
+        #expect(target.awsBackup?.resourceARN == "arn:aws:rds:eu-central-1:123456789012:db:clinic")
+        let event = target.forEvents
+        #expect(event.isPhysical && event.hasScratch && event.hasRestoreDirectory)
+        #expect(event.destinations == ["staging"] && event.directories == ["shelf"])
+        #expect(try self.target(["BACKUP_METHOD": "physical", "BACKUP_WAL_SLOT": "own"]).recovery.slot == "own")
+    }
+
+    /// Shows that a file's targets have methods, slots and scratch places of their own, and that what stands under
+    /// defaults concerns those only that can make something of it.
+    @Test func fromAFile() throws {
+        let yaml = """
+            defaults:
+              store: file:///srv/backups
+              recipients: [aes:/keys/clinic.key]
+              scratchDirectory: /srv/scratch
+              scratchDestination: staging
+              verifyMaxSeconds: 60
+            targets:
+              server:
+                method: physical
+                restoreDirectory: /srv/restored
+                source: {host: 127.0.0.1, database: clinic, user: backup}
+              clinic:
+                source: {host: 127.0.0.1, database: clinic, user: backup}
+              shop:
+                engine: mysql
+                source: {host: 127.0.0.1, database: shop, user: backup}
+            destinations:
+              staging: {engine: mysql, host: 127.0.0.1, database: scratch, user: restore}
+            """
+        let targets = try configuration(["LIFEBOAT_CONFIG": "/c.yaml"], files: ["/c.yaml": yaml]).settings.targets
+        #expect(targets.map(\.name) == ["clinic", "server", "shop"])
+        #expect(targets.map(\.isPhysical) == [false, true, false])
+        #expect(targets.map(\.recovery.slot) == [nil, "lifeboat_server", nil])
+        #expect(targets.map(\.recovery.scratchDirectory) == ["/srv/scratch", "/srv/scratch", nil])
+        #expect(targets.map(\.recovery.scratchDestination) == [nil, nil, "staging"])
+        #expect(targets.allSatisfy { $0.recovery.thresholds.seconds == 60 && $0.recovery.hasScratch })
+    }
+}
