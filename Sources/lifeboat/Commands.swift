@@ -12,6 +12,7 @@ enum Invocation: Sendable {
     case provision(check: Bool, store: StoreChoice, target: String?)
     case encrypt(file: String, output: String?)
     case decrypt(file: String, output: String?)
+    case wal(WALCall)
 }
 
 /// A command that only says what is to be done; doing it is ``Run``'s.
@@ -30,7 +31,8 @@ struct Lifeboat: LifeboatCommand {
         version: programVersion,
         subcommands: [
             BackupCommand.self, VerifyCommand.self, RestoreCommand.self, ListCommand.self, PruneCommand.self,
-            HoldCommand.self, ReleaseCommand.self, RewrapCommand.self, ExportCommand.self, ConfigCommand.self,
+            HoldCommand.self, ReleaseCommand.self, RewrapCommand.self, ExportCommand.self, WALCommand.self,
+            DrillCommand.self, ConfigCommand.self,
             ProvisionCommand.self, EncryptCommand.self, DecryptCommand.self,
         ])
 
@@ -97,69 +99,20 @@ struct VerifyCommand: LifeboatCommand {
     @Flag(name: .long, help: "Also compute the contents again from the dump's rows and compare them.")
     var contents = false
 
+    @Option(name: .long, help: "integrity: read every byte; restore: bring the set to life in a scratch place.")
+    var depth: String?
+
     @OptionGroup var reading: ReadingOptions
     @OptionGroup var common: CommonOptions
 
     var invocation: Invocation {
         common.fields(
             "verify",
-            ["backupKey": key.map { .string($0) }, "recomputeContents": contents ? .bool(true) : nil]
-                .merging(reading.fields) { $1 })
-    }
-}
-
-struct RestoreCommand: LifeboatCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "restore",
-        abstract: "Put a set in the place of a database, after a verified safety backup of what stands there.")
-
-    @Argument(help: "daily/backup-…, latest, daily/latest, daily/2025-01-15.")
-    var key: String
-
-    @Option(name: .long, help: "Must be exactly YES_I_WANT_TO_RESTORE.")
-    var confirm: String?
-
-    @Option(
-        name: .long,
-        help: "A configured destination, a database's name, or for files a directory; without it the source's own.")
-    var to: String?
-
-    @Flag(name: .long, help: "Make the database or directory where there is none of this name.")
-    var createDatabase = false
-
-    @Option(name: .long, help: "I_ACCEPT_NO_SAFETY_BACKUP, with --reason: for a database that cannot be dumped.")
-    var skipSafetyBackup: String?
-
-    @Option(name: .long, help: "Why no safety backup is made.")
-    var reason: String?
-
-    @Option(name: .long, help: "Seconds to wait for another run's lock.")
-    var waitForLock: Int?
-
-    @Option(name: .long, help: "missing: make missing roles without any power; full: as the set has them.")
-    var restoreRoles: String?
-
-    @Flag(name: .long, help: "I know that the disk suffices where it cannot be measured.")
-    var acknowledgeDisk = false
-
-    @Flag(name: .long, help: "I accept that slots and subscriptions of the replaced database are lost.")
-    var acknowledgeBoundObjects = false
-
-    @OptionGroup var reading: ReadingOptions
-    @OptionGroup var common: CommonOptions
-
-    var invocation: Invocation {
-        common.fields(
-            "restore",
             [
-                "backupKey": .string(key), "CONFIRM_RESTORE": confirm.map { .string($0) },
-                "targetDatabase": to.map { .string($0) }, "createDatabase": createDatabase ? .bool(true) : nil,
-                "skipSafetyBackup": skipSafetyBackup.map { .string($0) }, "reason": reason.map { .string($0) },
-                "waitForLock": waitForLock.map { .exact(Int64($0)) },
-                "restoreRoles": restoreRoles.map { .string($0) },
-                "acknowledgeDisk": acknowledgeDisk ? .bool(true) : nil,
-                "acknowledgeBoundObjects": acknowledgeBoundObjects ? .bool(true) : nil,
-            ].merging(reading.fields) { $1 })
+                "backupKey": key.map { .string($0) }, "recomputeContents": contents ? .bool(true) : nil,
+                "depth": depth.map { .string($0) },
+            ]
+            .merging(reading.fields) { $1 })
     }
 }
 

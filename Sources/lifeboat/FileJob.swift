@@ -61,17 +61,19 @@ struct FileJob {
     }
 
     private func places(_ first: String, _ second: String) throws -> (StoredFile, StoredFile) {
-        (try place(first), try place(second))
+        (try StoredFile(at: first), try StoredFile(at: second))
     }
+}
 
-    /// A file as an object in the store that its directory is.
-    private func place(_ path: String) throws -> StoredFile {
+extension StoredFile {
+    /// The file at `path`, as an object in the store that its directory is.
+    init(at path: String) throws {
         let slash = path.lastIndex(of: "/")
         let directory = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
         guard let resolved = realpath(directory, nil) else { throw FileProblem(path: directory, errno: errno) }
         defer { free(resolved) }
-        return StoredFile(
+        self.init(
             name: name,
             store: try DirectoryStore(root: String(cString: resolved), largestObject: .max, random: systemRandom))
     }

@@ -60,6 +60,10 @@ struct Run: Sendable {
         case .provision(let check, let store, let target):
             let provision = Provision(settings: settings, cloud: keys.cloud, logger: logger)
             return try await terminable { try await provision.run(check: check, store: store, target: target) }
+        case .wal:
+            throw JobFailure(
+                .configuration, "archive the log", cause: "this build stores no single files of it",
+                hint: "run 'lifeboat wal' by a schedule")
         case .encrypt(let file, let output):
             let job = FileJob(settings: settings, keys: keys)
             try await terminable { try await job.encrypt(file, to: output) }
@@ -136,6 +140,7 @@ struct Run: Sendable {
     ) async -> JobResult {
         do {
             return try await terminable {
+                try Self.refuseUnwired(job)
                 let workplace = try Composition.workplace(
                     for: target, environment: environment, action: job.action, keys: keys, logger: logger,
                     report: report)
@@ -150,7 +155,7 @@ struct Run: Sendable {
                 case .export(let job):
                     let directory = try NewDirectory(path: job.directory, random: systemRandom)
                     return try await Export(job, into: directory, at: workplace).run()
-                case .wal, .drill: fatalError("to be wired")
+                case .wal, .drill: throw Self.notWired(job)
                 }
             }
         } catch {
@@ -164,6 +169,22 @@ struct Run: Sendable {
                 "\(result.failure?.description ?? "failed")", metadata: ["hint": "\(result.failure?.hint ?? "")"])
             return result
         }
+    }
+
+    /// What events can ask for and no operation does yet.
+    private static func refuseUnwired(_ job: Job) throws {
+        switch job {
+        case .verify(let verify) where verify.depth == .restore: throw notWired(job)
+        case .restore(let restore) where restore.recoveryTarget != nil || restore.sourceDatabase != nil:
+            throw notWired(job)
+        default: return
+        }
+    }
+
+    private static func notWired(_ job: Job) -> JobFailure {
+        JobFailure(
+            .configuration, "run the job", object: job.action, cause: "this build cannot do it",
+            hint: "use a later one")
     }
 
     /// A person at a terminal reads text; what collects a container's output reads JSON lines. The level is known
@@ -196,6 +217,7 @@ struct Run: Sendable {
         case .provision: "provision"
         case .encrypt: "encrypt"
         case .decrypt: "decrypt"
+        case .wal: "wal"
         }
     }
 
