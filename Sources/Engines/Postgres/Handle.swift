@@ -193,7 +193,7 @@ extension PostgresEndpoint {
     fileprivate func replicationKeywords(application: String) -> [Keyword] {
         keywords([
             "dbname": "replication", "replication": "true", "application_name": application,
-            "options": options(adding: "-c statement_timeout=0"),
+            "options": options(adding: "-c statement_timeout=0 -c wal_sender_timeout=60s"),
         ])
     }
 

@@ -85,6 +85,31 @@ final class ReplicationConnection: Sendable {
         return row.text(0)
     }
 
+    /// The history of `timeline`, byte for byte as the server keeps it; `nil` where it gives none.
+    func history(of timeline: UInt32) throws -> [UInt8]? {
+        let purpose = "read the history of timeline \(timeline)"
+        try send("TIMELINE_HISTORY \(timeline)", to: purpose)
+        let wait = self.wait(Connection.patience)
+        var history: [UInt8]?
+        while true {
+            // The name and the content; the latter in no encoding, so that it is taken as bytes.
+            let taken: Taken<[UInt8]??> = try withHandle(purpose) { handle in
+                guard PQisBusy(handle.connection) == 0 else { return .nothingYet }
+                guard let result = PQgetResult(handle.connection) else { return .taken(nil) }
+                defer { PQclear(result) }
+                guard case .rows = try answer(result, handle, purpose), PQntuples(result) == 1,
+                    PQnfields(result) == 2, let value = PQgetvalue(result, 0, 1)
+                else { return .taken(.some(nil)) }
+                return .taken(Array(UnsafeRawBufferPointer(start: value, count: Int(PQgetlength(result, 0, 1)))))
+            }
+            switch taken {
+            case .nothingYet: try receive(wait, purpose)
+            case .taken(nil): return history
+            case .taken(let content?): history = content ?? history
+            }
+        }
+    }
+
     /// Runs a command that answers at once. `purpose` completes "cannot …" where it fails.
     @discardableResult
     func rows(_ command: String, to purpose: String, within seconds: Int = Connection.patience) throws -> [Row] {
@@ -232,7 +257,7 @@ final class ReplicationConnection: Sendable {
 
     // MARK: Under it
 
-    private var label: String { "the server \(endpoint.server)" }
+    var label: String { "the server \(endpoint.server)" }
 
     private func wait(_ seconds: Int) -> Wait { Wait(seconds: seconds) { [isCancelled] in isCancelled.value } }
 
