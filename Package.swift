@@ -81,7 +81,9 @@ let package = Package(
             ]),
         library("Envelope", path: "Envelope", ["Core", crypto]),
         library("Sets", path: "Sets", ["Core", "Streams", "Envelope", crypto]),
-        library("Operations", path: "Operations", ["Core", "Sets", log]),
+        // The write-ahead log of a PostgreSQL server as it is stored.
+        library("WALArchive", path: "WALArchive", ["Core", "Streams", "Envelope", "Sets", crypto]),
+        library("Operations", path: "Operations", ["Core", "Sets", "WALArchive", log]),
         library(
             "PostgresEngine", path: "Engines/Postgres", ["Core", "Streams", "CLibpq", "CLinux", "CSHA256", crypto]),
         library(
@@ -195,7 +197,8 @@ let package = Package(
             "OpenPGPTests",
             ["Core", "OpenPGPKeyring", "LocalKeyring", "Sets", "Envelope", "Streams", "TestSupport", crypto]),
         tests(
-            "PolicyTests", ["Core", "Sets", "Operations", "LocalKeyring", "Streams", "TestSupport", crypto, log]),
+            "PolicyTests",
+            ["Core", "Sets", "Operations", "WALArchive", "LocalKeyring", "Streams", "TestSupport", crypto, log]),
         tests("ReportingTests", ["Core", "MetricsReporter", "ProgressReporter", "TestSupport", log]),
         // The binary as its users meet it: events in, exit codes, files and databases out.
         tests("LifeboatTests", ["Core", "AWS", "Events", "S3Store", "TestSupport", crypto, log, "lifeboat"]),

@@ -32,6 +32,7 @@ package struct Prune: Sendable {
         var sets: [JSON] = []
         for entry in plan.entries {
             let obstacle = entry.isDeleted ? try await removal(now, meter).obstacle(entry.facts.key) : nil
+            if entry.isDeleted, obstacle == nil { inventory.remove(entry.facts.key) }
             sets.append(
                 .object([
                     "key": .string(entry.facts.key.description),
@@ -40,6 +41,9 @@ package struct Prune: Sendable {
                 ]))
         }
         result.details["sets"] = .array(sets)
+        let log = try await LogPruning(workplace: workplace, now: now, meter: meter).run(
+            keeping: inventory, under: nil)
+        log.describe(&result)
         return result
     }
 
@@ -59,6 +63,11 @@ package struct Prune: Sendable {
         meter.begin("sweep")
         let swept = try await phases.measure("sweep") { try await sweep(inventory, now, under: lease) }
         result.details["leftoversRemoved"] = .integer(Int64(finished + swept))
+        let log = try await phases.measure("prune the log") { [inventory] in
+            try await LogPruning(workplace: workplace, now: now, meter: meter).run(
+                keeping: inventory, under: lease)
+        }
+        log.describe(&result)
         result.notes += try await phases.measure("roll up") { try await rollUp(inventory, under: lease) }
         return result.with(phases)
     }
@@ -200,6 +209,16 @@ package struct Prune: Sendable {
             result.notes.append("no identity is here: which sets are proven was taken from records as they stand")
         }
         return result
+    }
+}
+
+extension LogPruning.Outcome {
+    /// What went of the servers' logs, or in a rehearsal would go.
+    fileprivate func describe(_ result: inout JobResult) {
+        result.notes += notes
+        guard files > 0 else { return }
+        result.details["logFilesDeleted"] = .integer(Int64(files))
+        result.details["logBytesDeleted"] = .exact(bytes)
     }
 }
 

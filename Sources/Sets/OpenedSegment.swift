@@ -1,12 +1,12 @@
-import Core
+package import Core
 import Envelope
-import Streams
+package import Streams
 
 /// One stored segment being opened: every frame authenticated, then decompressed. Holds one frame and one chunk of
 /// output at a time, however well the data was compressed.
 ///
 /// One thread pulls it; `cancel` only reaches the base.
-final class OpenedSegment: ByteSource, @unchecked Sendable {
+package final class OpenedSegment: ByteSource, @unchecked Sendable {
     private let base: any ByteSource
     private let expectation: Expectation
     private let decompressor: any Decompressor
@@ -17,21 +17,31 @@ final class OpenedSegment: ByteSource, @unchecked Sendable {
     private var isAtEnd = false
 
     /// What the manifest says of the segment, so that no other message can stand in its place.
-    struct Expectation: Sendable {
-        var key: String
-        var path: String
-        var messageID: [UInt8]
-        var context: [String: String]
-        var dataKey: SecretBytes
+    package struct Expectation: Sendable {
+        package var key: String
+        package var path: String
+        package var messageID: [UInt8]
+        package var context: [String: String]
+        package var dataKey: SecretBytes
+
+        package init(
+            key: String, path: String, messageID: [UInt8], context: [String: String], dataKey: SecretBytes
+        ) {
+            self.key = key
+            self.path = path
+            self.messageID = messageID
+            self.context = context
+            self.dataKey = dataKey
+        }
     }
 
-    init(_ base: any ByteSource, expecting expectation: Expectation, decompressor: any Decompressor) {
+    package init(_ base: any ByteSource, expecting expectation: Expectation, decompressor: any Decompressor) {
         self.base = base
         self.expectation = expectation
         self.decompressor = decompressor
     }
 
-    func next() throws -> Chunk? {
+    package func next() throws -> Chunk? {
         guard !isAtEnd else { return nil }
         let output = Chunk()
         while output.remaining > 0 {
@@ -52,7 +62,7 @@ final class OpenedSegment: ByteSource, @unchecked Sendable {
         return output
     }
 
-    func cancel() { base.cancel() }
+    package func cancel() { base.cancel() }
 
     private func dropFrame() {
         frames.removeFirst()

@@ -1,11 +1,11 @@
-import Core
-import Envelope
-import Streams
+package import Core
+package import Envelope
+package import Streams
 
 /// The plaintext of a part on its way into segments: remembers where one ended and the next goes on.
 ///
 /// Only the thread that seals touches it, and only one segment is sealed at a time.
-final class PlainCursor: @unchecked Sendable {
+package final class PlainCursor: @unchecked Sendable {
     private let source: any ByteSource
     private var chunk: Chunk?
     private var offset = 0
@@ -14,7 +14,7 @@ final class PlainCursor: @unchecked Sendable {
     private(set) var isAtEnd = false
     let leavesCoresIdle: Bool
 
-    init(_ source: any ByteSource, leavesCoresIdle: Bool = false) {
+    package init(_ source: any ByteSource, leavesCoresIdle: Bool = false) {
         self.source = source
         self.leavesCoresIdle = leavesCoresIdle
     }
@@ -42,7 +42,7 @@ final class PlainCursor: @unchecked Sendable {
 /// tool's pipe. On two cores that leaves the other to the server and the tool.
 ///
 /// One thread pulls it; `cancel` only reaches the part's source, which is safe from any.
-final class SealedSegment: ByteSource, @unchecked Sendable {
+package final class SealedSegment: ByteSource, @unchecked Sendable {
     private let cursor: PlainCursor
     private let compressor: any Compressor
     private let limit: Int64
@@ -53,7 +53,7 @@ final class SealedSegment: ByteSource, @unchecked Sendable {
     private let beginning: Int64
 
     /// `limit`: where another segment begins, in stored bytes.
-    init(_ cursor: PlainCursor, compressor: any Compressor, writer: consuming MessageWriter, limit: Int64) {
+    package init(_ cursor: PlainCursor, compressor: any Compressor, writer: consuming MessageWriter, limit: Int64) {
         self.cursor = cursor
         self.compressor = compressor
         self.limit = limit
@@ -64,7 +64,7 @@ final class SealedSegment: ByteSource, @unchecked Sendable {
         self.writer = consume writer
     }
 
-    func next() throws -> Chunk? {
+    package func next() throws -> Chunk? {
         if let header {
             self.header = nil
             return header
@@ -82,7 +82,7 @@ final class SealedSegment: ByteSource, @unchecked Sendable {
         }
     }
 
-    func cancel() { cursor.cancel() }
+    package func cancel() { cursor.cancel() }
 
     /// A frame more, and what the compressor still holds, must fit as well. Never before something has been taken, so
     /// that every segment brings the part further.

@@ -1,0 +1,95 @@
+import Core
+
+/// What was stored of a timeline on one day: a summary that spares the next job a listing. It is rewritten at the end
+/// of each job and says nothing that the objects themselves do not.
+struct WALIndex: Equatable, Sendable {
+    var systemID: String
+    var timeline: UInt32
+    var segmentSize: UInt64
+    /// In order, none touching the next.
+    var ranges: [Range<UInt64>] = []
+    var files: Int64 = 0
+    /// Bytes of the log, and of them as stored.
+    var bytes: Int64 = 0
+    var storedBytes: Int64 = 0
+    /// Everything that had happened by then is stored.
+    var coveredUntil: Timestamp?
+    /// ``WALPosition/mark`` at the end of the last range.
+    var mark: String?
+
+    var end: LSN? { ranges.last.map { LSN($0.upperBound) } }
+
+    /// Adds a range and joins what touches.
+    mutating func add(_ range: Range<UInt64>) {
+        guard !range.isEmpty else { return }
+        var joined = range
+        var rest: [Range<UInt64>] = []
+        for other in ranges {
+            if other.upperBound < joined.lowerBound || other.lowerBound > joined.upperBound {
+                rest.append(other)
+            } else {
+                joined =
+                    min(other.lowerBound, joined.lowerBound)..<max(other.upperBound, joined.upperBound)
+            }
+        }
+        ranges = (rest + [joined]).sorted { $0.lowerBound < $1.lowerBound }
+    }
+
+    // MARK: JSON
+
+    private static let format: Int64 = 1
+
+    var json: JSON {
+        .object(present: [
+            "format": .integer(Self.format),
+            "systemIdentifier": .string(systemID),
+            "timeline": .integer(Int64(timeline)),
+            "segmentSize": .exact(Int64(segmentSize)),
+            "ranges": .array(
+                ranges.map {
+                    .object([
+                        "begin": .string(LSN($0.lowerBound).description),
+                        "end": .string(LSN($0.upperBound).description),
+                    ])
+                }),
+            "files": .integer(files),
+            "bytes": .exact(bytes),
+            "storedBytes": .exact(storedBytes),
+            "coveredUntil": coveredUntil.map { .string($0.description) },
+            "mark": mark.map { .string($0) },
+        ])
+    }
+
+    init(systemID: String, timeline: UInt32, segmentSize: UInt64) {
+        self.systemID = systemID
+        self.timeline = timeline
+        self.segmentSize = segmentSize
+    }
+
+    init(reading bytes: [UInt8]) throws {
+        var fields = try JSONFields(try JSON(parsing: bytes), path: "")
+        guard try fields.integer("format") == Self.format else { throw fields.error("format", "is not known") }
+        systemID = try fields.string("systemIdentifier")
+        guard let timeline = UInt32(exactly: try fields.integer("timeline")) else {
+            throw fields.error("timeline", "must be a timeline")
+        }
+        self.timeline = timeline
+        guard let segmentSize = UInt64(exactly: try fields.integer("segmentSize")), segmentSize > 0 else {
+            throw fields.error("segmentSize", "must be a number of bytes")
+        }
+        self.segmentSize = segmentSize
+        for (index, json) in try fields.array("ranges").enumerated() {
+            var range = try JSONFields(json, path: "ranges[\(index)]")
+            guard let begin = LSN(try range.string("begin")), let end = LSN(try range.string("end")), begin < end
+            else { throw range.error("begin", "and 'end' must be places in the log, one before the other") }
+            try range.finish()
+            add(begin.value..<end.value)
+        }
+        files = try fields.integer("files")
+        self.bytes = try fields.integer("bytes")
+        storedBytes = try fields.integer("storedBytes")
+        coveredUntil = fields.has("coveredUntil") ? try fields.timestamp("coveredUntil") : nil
+        mark = try fields.optionalString("mark")
+        try fields.finish()
+    }
+}
