@@ -21,6 +21,10 @@ enum Metric: String, CaseIterable {
     case restoreSuccess = "restore_success_total"
     case restoreFailure = "restore_failure_total"
     case restoreLastSuccess = "restore_last_success_timestamp_seconds"
+    case walSuccess = "wal_success_total"
+    case walFailure = "wal_failure_total"
+    case walLastArchived = "wal_last_archived_timestamp_seconds"
+    case walArchivedBytes = "wal_archived_bytes_total"
 
     var help: String {
         switch self {
@@ -43,6 +47,10 @@ enum Metric: String, CaseIterable {
         case .restoreSuccess: "Restores that ended with exit code 0."
         case .restoreFailure: "Restores that ended with another exit code than 0, 19 or 75."
         case .restoreLastSuccess: "When the last successful restore ended, in Unix time."
+        case .walSuccess: "Jobs of the server's log that ended with exit code 0."
+        case .walFailure: "Jobs of the server's log that ended with another exit code than 0 or 75."
+        case .walLastArchived: "Until when everything the server has written is stored, in Unix time."
+        case .walArchivedBytes: "Bytes of the server's log that were stored, before compression."
         }
     }
 
@@ -51,6 +59,8 @@ enum Metric: String, CaseIterable {
     var hasTier: Bool {
         switch self {
         case .chainSequence, .copySuccess, .copyFailure, .copiesMissing, .keyExpiry: false
+        // A log is of no tier.
+        case .walSuccess, .walFailure, .walLastArchived, .walArchivedBytes: false
         default: true
         }
     }

@@ -42,7 +42,7 @@ package struct TextfileMetrics: Reporter {
 
 /// The actions that are counted.
 enum RunKind: String {
-    case backup, verify, restore
+    case backup, verify, restore, wal
 
     init?(_ action: String) { self.init(rawValue: action) }
 }
@@ -56,6 +56,7 @@ extension MetricValues {
         let ended = Double(outcome.finished.milliseconds) / 1000
         switch kind {
         case .backup: countBackup(outcome, wasTried: wasTried, ended: ended, tier: tier)
+        case .wal: countLog(outcome, wasTried: wasTried)
         case .verify:
             if outcome.exitCode == .done && outcome.verdict == .proven {
                 count(.verificationSuccess, besides: .verificationFailure, tier)
@@ -87,6 +88,21 @@ extension MetricValues {
         self[.copySuccess, ""] = (self[.copySuccess, ""] ?? 0) + Double(copies.made)
         self[.copyFailure, ""] = (self[.copyFailure, ""] ?? 0) + Double(copies.failed)
         if let missing = copies.missing { self[.copiesMissing, ""] = Double(missing) }
+    }
+
+    private mutating func countLog(_ outcome: RunOutcome, wasTried: Bool) {
+        // What is in the first store is stored, though the second lacks it.
+        if let covered = outcome.snapshotTime, outcome.exitCode == .done || outcome.exitCode == .notReplicated {
+            raise(.walLastArchived, "", to: Double(covered.milliseconds) / 1000)
+        }
+        if let bytes = outcome.sourceBytes {
+            self[.walArchivedBytes, ""] = (self[.walArchivedBytes, ""] ?? 0) + Double(bytes)
+        }
+        if outcome.exitCode == .done {
+            count(.walSuccess, besides: .walFailure, "")
+        } else if wasTried {
+            count(.walFailure, besides: .walSuccess, "")
+        }
     }
 
     private mutating func countBackup(_ outcome: RunOutcome, wasTried: Bool, ended: Double, tier: String) {
