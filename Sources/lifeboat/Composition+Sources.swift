@@ -14,12 +14,29 @@ struct Sources: Sendable {
     let keys: KeyHolders
 
     /// May throw with exit code 4. Opens nothing.
-    func engine() throws -> any Engine { try engine(for: target.source) }
+    func engine() throws -> any Engine { try engine(isPhysical: target.isPhysical) }
+
+    /// `isPhysical`: of the whole PostgreSQL server, rather than of its database.
+    func engine(isPhysical: Bool) throws -> any Engine {
+        guard isPhysical, case .postgres(let settings) = target.source else { return try engine(for: target.source) }
+        return PostgresCluster(Self.endpoint(settings))
+    }
 
     /// `name` is a configured destination; else a database on the source's own server, or a directory's absolute path,
-    /// whichever the source restores to; `nil` is the source itself.
-    func destination(_ name: String?) throws -> any Engine {
-        guard let name else { return try engine() }
+    /// whichever the source restores to; `nil` is the source itself. For a whole server that is a directory, unless the
+    /// errand is about one database.
+    func destination(_ name: String?, for errand: Errand) throws -> any Engine {
+        guard target.isPhysical, case .postgres(var settings) = target.source else { return try destination(name) }
+        if errand.isOfOneDatabase {
+            guard name == nil, let database = errand.sourceDatabase else { return try destination(name) }
+            settings.database = database
+            return try engine(for: .postgres(settings))
+        }
+        return PostgresDirectory(try recoverySite(at: try directory(name)))
+    }
+
+    private func destination(_ name: String?) throws -> any Engine {
+        guard let name else { return try engine(for: target.source) }
         switch (target.source, target.destinations[name]) {
         case (.postgres, .postgres(let settings)?): return try engine(for: .postgres(settings))
         case (.mysql(let own), .mysql(var settings)?):
@@ -55,12 +72,10 @@ struct Sources: Sendable {
         }
     }
 
-    private func engine(for source: SourceSettings) throws -> any Engine {
+    func engine(for source: SourceSettings) throws -> any Engine {
         switch source {
         case .postgres(let settings):
-            PostgresDatabase(
-                endpoint(settings),
-                tools: .standard(path: environment["PATH"], override: environment["POSTGRES_BIN"]))
+            PostgresDatabase(Self.endpoint(settings), tools: postgresTools)
         case .mysql(let settings):
             MySQLDatabase(
                 endpoint(settings), tools: .standard(path: environment["PATH"], override: environment["MYSQL_BIN"]),
@@ -79,7 +94,11 @@ struct Sources: Sendable {
 
     // MARK: How each is reached
 
-    private func endpoint(_ settings: PostgresSettings) -> PostgresEndpoint {
+    var postgresTools: ToolSearch {
+        .standard(path: environment["PATH"], override: environment["POSTGRES_BIN"])
+    }
+
+    static func endpoint(_ settings: PostgresSettings) -> PostgresEndpoint {
         PostgresEndpoint(
             host: settings.host, port: settings.port, database: settings.database, user: settings.user,
             password: settings.password, parameters: settings.parameters)
@@ -103,7 +122,7 @@ struct Sources: Sendable {
         try MongoEndpoint(uri: settings.url, database: settings.database)
     }
 
-    private func keySet(_ settings: KeySetSettings) throws -> KeysEngine {
+    func keySet(_ settings: KeySetSettings) throws -> KeysEngine {
         let schedule: KeysSettings.Schedule =
             switch settings.schedule {
             case .daily: .daily
@@ -117,14 +136,14 @@ struct Sources: Sendable {
             candidates: Composition.keyCandidates(of: target, keys), clock: SystemClock(), random: systemRandom)
     }
 
-    private func files(_ settings: FilesSettings, base: String) throws -> FileTrees {
+    func files(_ settings: FilesSettings, base: String) throws -> FileTrees {
         FileTrees(
             try FilesSource(
                 paths: settings.paths, excludes: settings.excludes, oneFileSystem: settings.oneFileSystem,
                 allowsEmpty: settings.allowsEmpty, base: base), clock: SystemClock(), random: systemRandom)
     }
 
-    private func auditRecords(_ settings: AuditSettings, restoreDirectory: String?) throws -> AuditRecordsEngine {
+    func auditRecords(_ settings: AuditSettings, restoreDirectory: String?) throws -> AuditRecordsEngine {
         let source: AuditRecordsSettings.Source
         switch settings.source {
         case .event: source = .event
@@ -132,7 +151,7 @@ struct Sources: Sendable {
         case .table(let table):
             switch table.database {
             case .postgres(let database):
-                source = .table(PostgresRecords(endpoint(database), table: table.name, id: settings.id))
+                source = .table(PostgresRecords(Self.endpoint(database), table: table.name, id: settings.id))
             case .mysql(let database):
                 source = .table(MySQLRecords(endpoint(database), table: table.name, id: settings.id))
             case .mongodb(let database):

@@ -8,12 +8,12 @@ import Sets
 /// Puts the parts together: the only place that knows every one of them.
 enum Composition {
     static func workplace(
-        for target: TargetSettings, environment: [String: String], action: String, keys: KeyHolders, logger: Logger,
-        report: @escaping @Sendable (RunEvent) async -> Void
+        for target: TargetSettings, doing errand: Errand, environment: [String: String], keys: KeyHolders,
+        logger: Logger, report: @escaping @Sendable (RunEvent) async -> Void
     ) throws -> Workplace {
         let (first, second) = try stores(of: target, cloud: keys.cloud, logger: logger)
         let sources = Sources(target: target, environment: environment, keys: keys)
-        return Workplace(
+        var workplace = Workplace(
             target: target.name,
             store: PrefixedStore(first.store, prefix: target.keyPrefix),
             secondary: second.map { PrefixedStore($0.store, prefix: target.keyPrefix) },
@@ -24,7 +24,7 @@ enum Composition {
                     logger: logger)
             },
             engine: try sources.engine(),
-            destination: { name in try sources.destination(name) },
+            destination: { name in try sources.destination(name, for: errand) },
             writer: SetWriterConfiguration(
                 target: target.name, engine: target.source.engine,
                 recipients: try providers(target.recipients, of: target, keys),
@@ -42,13 +42,16 @@ enum Composition {
                 trustedSigners: target.trustedSigners.compactMap { bytes(hexText: $0) },
                 symmetricProviders: symmetricProviders, ciphers: [openPGP(of: target, keys)]),
             lease: LeaseConfiguration(
-                holder: "\(hostName()) pid \(getpid()) \(action)", seconds: target.lockLease, clock: SystemClock(),
+                holder: "\(hostName()) pid \(getpid()) \(errand.action)", seconds: target.lockLease,
+                clock: SystemClock(),
                 elapsed: secondsSinceBoot, sleep: systemSleep, random: systemRandom),
             exceptions: target.exceptions,
             stallTimeout: target.stallTimeout,
             onStall: { Termination.arm(.source, patience: 30) }, clock: SystemClock(), sleep: systemSleep,
             random: systemRandom,
             logger: logger, report: report)
+        try addRecovery(to: &workplace, from: sources, logger: logger)
+        return workplace
     }
 
     /// What waits in the second store can wait longer: a backup does not fail because that store is out of reach.

@@ -22,8 +22,12 @@ struct ConfigurationCheck {
                 Output.write("\(target.name): \(place.location) is reached at \(description(endpoint))")
             }
             _ = try Composition.providers(target.keys, of: target, keys)
-            let engine = try Sources(target: target, environment: environment, keys: keys).engine()
+            let sources = Sources(target: target, environment: environment, keys: keys)
+            let engine = try sources.engine()
             Output.write("\(target.name): \(engine.capabilities.name), \(engine.capabilities.endpoint)")
+            if let scratch = try sources.scratch(onLeftover: { _ in }) {
+                Output.write("\(target.name): sets are proven in \(scratch.label)")
+            }
             for key in target.kmsKeys {
                 let endpoint = try Composition.endpoint(ofKMSKey: key, try keys.cloud.account())
                 Output.write("\(target.name): kms:\(key) is reached at \(description(endpoint))")

@@ -20,7 +20,7 @@ struct ResultText {
         if let verdict = text(members["verdict"]) {
             lines.append(row("verdict", verdict + (text(members["proofDepth"]).map { " (\($0))" } ?? "")))
         }
-        lines += figures + sets + details
+        lines += figures + sets + recovery + details
         for note in array("notes") { lines.append(row("note", text(note) ?? "")) }
         return lines + error
     }
@@ -133,9 +133,9 @@ struct ResultText {
 
     // MARK: Pieces
 
-    private func row(_ label: String, _ value: String) -> String { "  " + padded(label, 15) + printable(value) }
+    func row(_ label: String, _ value: String) -> String { "  " + padded(label, 15) + printable(value) }
 
-    private func padded(_ text: String, _ width: Int) -> String {
+    func padded(_ text: String, _ width: Int) -> String {
         text + String(repeating: " ", count: max(1, width - text.count))
     }
 
@@ -146,7 +146,7 @@ struct ResultText {
         )
     }
 
-    private func size(_ bytes: Int64) -> String {
+    func size(_ bytes: Int64) -> String {
         let units = ["B", "kB", "MB", "GB", "TB"]
         var value = Double(bytes)
         var unit = 0
@@ -157,9 +157,9 @@ struct ResultText {
         return unit == 0 ? "\(bytes) B" : "\((value * 10).rounded() / 10) \(units[unit])"
     }
 
-    private func text(_ json: JSON?) -> String? { if case .string(let text)? = json { text } else { nil } }
+    func text(_ json: JSON?) -> String? { if case .string(let text)? = json { text } else { nil } }
 
-    private func integer(_ json: JSON?) -> Int64? {
+    func integer(_ json: JSON?) -> Int64? {
         switch json {
         case .integer(let value)?: value
         case .string(let text)?: Int64(text)
@@ -167,7 +167,7 @@ struct ResultText {
         }
     }
 
-    private func object(_ member: String) -> [String: JSON] {
+    func object(_ member: String) -> [String: JSON] {
         if case .object(let members)? = members[member] { members } else { [:] }
     }
 

@@ -10,13 +10,13 @@ import Sets
 
 /// One run of the program: from what was asked for to the exit code.
 struct Run: Sendable {
-    private let invocation: Invocation
-    private let environment: [String: String]
+    let invocation: Invocation
+    let environment: [String: String]
     private let termination: Termination
-    private let clock = SystemClock()
+    let clock = SystemClock()
     private let output: TextOutput
-    private let logger: Logger
-    private let keys: KeyHolders
+    let logger: Logger
+    let keys: KeyHolders
 
     init(_ invocation: Invocation, environment: [String: String], termination: Termination) {
         self.invocation = invocation
@@ -28,13 +28,14 @@ struct Run: Sendable {
             cloud: Cloud(environment: environment, clock: clock, logger: logger), environment: environment)
     }
 
-    func execute() async -> ExitCode {
-        let code = await outcome()
+    /// The status that the process ends with.
+    func execute() async -> Int32 {
+        let status = await outcome()
         await keys.shutdown()
-        return code
+        return status
     }
 
-    private func outcome() async -> ExitCode {
+    private func outcome() async -> Int32 {
         do {
             return try await perform()
         } catch {
@@ -42,45 +43,55 @@ struct Run: Sendable {
                 action: actionName, target: "", requestID: .random(""), exitCode: code(of: error),
                 failure: failure(of: error))
             finish(result)
-            return result.exitCode
+            return status(of: result.exitCode)
         }
     }
 
-    private func perform() async throws -> ExitCode {
-        let configuration = ConfigurationReader(environment: environment, readFile: readFile)
-        let references = try configuration.secretReferences()
-        let secrets = try await terminable { try await keys.cloud.secrets(references) }
-        let (settings, summary) = try configuration.read(secrets: secrets)
+    private func perform() async throws -> Int32 {
         switch invocation {
+        // What a recovery asks for by the hundred, without keys and settings.
+        case .wal(.handOver(let socket, let name, let path)):
+            return try await handOver(name, to: path, from: socket)
+        case .wal(.push), .wal(.fetch): throw Self.notWired
         case .checkConfiguration:
+            let (settings, summary) = try await configuration()
             try ConfigurationCheck(
                 settings: settings, environment: environment, summary: summary, keys: keys, logger: logger
             ).run()
-            return .done
+            return 0
         case .provision(let check, let store, let target):
+            let settings = try await configuration().settings
             let provision = Provision(settings: settings, cloud: keys.cloud, logger: logger)
             return try await terminable { try await provision.run(check: check, store: store, target: target) }
-        case .wal:
-            throw JobFailure(
-                .configuration, "archive the log", cause: "this build stores no single files of it",
-                hint: "run 'lifeboat wal' by a schedule")
+                .rawValue
         case .encrypt(let file, let output):
-            let job = FileJob(settings: settings, keys: keys)
+            let job = FileJob(settings: try await configuration().settings, keys: keys)
             try await terminable { try await job.encrypt(file, to: output) }
-            return .done
+            return 0
         case .decrypt(let file, let output):
-            let job = FileJob(settings: settings, keys: keys)
+            let job = FileJob(settings: try await configuration().settings, keys: keys)
             try await terminable { try await job.decrypt(file, to: output) }
-            return .done
-        case .event(let file): return try await run(try job(file: file, settings), settings)
+            return 0
+        case .event(let file):
+            let settings = try await configuration().settings
+            return try await run(try job(file: file, settings), settings).rawValue
         case .fields(let fields):
+            let settings = try await configuration().settings
             return try await run(
-                try reader(settings).job(from: .object(fields), origin: "the command line"), settings)
+                try reader(settings).job(from: .object(fields), origin: "the command line"), settings
+            ).rawValue
         }
     }
 
+    private func configuration() async throws -> (settings: Settings, summary: ConfigurationSummary) {
+        let configuration = ConfigurationReader(environment: environment, readFile: readFile)
+        let references = try configuration.secretReferences()
+        let secrets = try await terminable { try await keys.cloud.secrets(references) }
+        return try configuration.read(secrets: secrets)
+    }
+
     /// A signal that asks for the end cancels `body`.
-    private func terminable<Value: Sendable>(
+    func terminable<Value: Sendable>(
         _ body: @escaping @Sendable () async throws -> Value
     ) async throws -> Value {
         let task = Task { try await body() }
@@ -109,14 +120,51 @@ struct Run: Sendable {
     // MARK: The job
 
     private func run(_ job: Job, _ settings: Settings) async throws -> ExitCode {
-        guard let target = settings.targets.first(where: { $0.name == job.target }) else {
-            throw JobFailure(
-                .eventRefused, "find the target", object: job.target, cause: "it is not configured",
-                hint: "'lifeboat config check' lists the targets")
-        }
-        let reporters = try makeReporters(target)
+        let target = try target(job.target, settings)
         let identity = RunIdentity(
             action: job.action, target: target.name, tier: job.tier, requestID: job.requestID, started: clock.now())
+        let result = try await carryOut(identity, on: target, isDryRun: job.isDryRun) { report in
+            let workplace = try Composition.workplace(
+                for: target, doing: .job(job), environment: environment, keys: keys, logger: logger, report: report)
+            return try await perform(job, of: target, at: workplace)
+        }
+        finish(result)
+        return result.exitCode
+    }
+
+    func target(_ name: String, _ settings: Settings) throws -> TargetSettings {
+        guard let target = settings.targets.first(where: { $0.name == name }) else {
+            throw JobFailure(
+                .eventRefused, "find the target", object: name, cause: "it is not configured",
+                hint: "'lifeboat config check' lists the targets")
+        }
+        return target
+    }
+
+    private func perform(_ job: Job, of target: TargetSettings, at workplace: Workplace) async throws -> JobResult {
+        switch job {
+        case .backup(let job): return try await Backup(job, at: workplace).run()
+        case .verify(let job): return try await Verify(job, at: workplace).run()
+        case .restore(let job): return try await Restore(job, at: workplace).run()
+        case .list(let job): return try await List(job, at: workplace).run()
+        case .prune(let job): return try await Prune(job, at: workplace).run()
+        case .hold(let job): return try await Hold(job, at: workplace).run()
+        case .rewrap(let job): return try await Rewrap(job, at: workplace).run()
+        case .export(let job):
+            let directory = try NewDirectory(path: job.directory, random: systemRandom)
+            return try await Export(job, into: directory, at: workplace).run()
+        case .wal: throw Self.notWired
+        case .drill(let job): return try await Drill(job, at: workplace).run()
+        }
+    }
+
+    /// Runs `body`, which is given what tells the reporters; they hear of its beginning and of its end, whatever that
+    /// is. Throws only where there are no reporters to be made.
+    func carryOut(
+        _ identity: RunIdentity, on target: TargetSettings, isDryRun: Bool,
+        _ body: @escaping @Sendable (_ report: @escaping @Sendable (RunEvent) async -> Void) async throws -> JobResult
+    ) async throws -> JobResult {
+        let reporters = try makeReporters(target)
         let report: @Sendable (RunEvent) async -> Void = { event in
             for reporter in reporters {
                 do {
@@ -127,65 +175,27 @@ struct Run: Sendable {
             }
         }
         await report(.started(identity))
-        let result = await perform(job, target, report)
-        var finished = identity
-        finished.tier = result.tier ?? job.tier
-        await report(.finished(finished, result.outcome(started: identity.started, finished: clock.now())))
-        finish(result)
-        return result.exitCode
-    }
-
-    private func perform(
-        _ job: Job, _ target: TargetSettings, _ report: @escaping @Sendable (RunEvent) async -> Void
-    ) async -> JobResult {
+        var result: JobResult
         do {
-            return try await terminable {
-                try Self.refuseUnwired(job)
-                let workplace = try Composition.workplace(
-                    for: target, environment: environment, action: job.action, keys: keys, logger: logger,
-                    report: report)
-                switch job {
-                case .backup(let job): return try await Backup(job, at: workplace).run()
-                case .verify(let job): return try await Verify(job, at: workplace).run()
-                case .restore(let job): return try await Restore(job, at: workplace).run()
-                case .list(let job): return try await List(job, at: workplace).run()
-                case .prune(let job): return try await Prune(job, at: workplace).run()
-                case .hold(let job): return try await Hold(job, at: workplace).run()
-                case .rewrap(let job): return try await Rewrap(job, at: workplace).run()
-                case .export(let job):
-                    let directory = try NewDirectory(path: job.directory, random: systemRandom)
-                    return try await Export(job, into: directory, at: workplace).run()
-                case .wal, .drill: throw Self.notWired(job)
-                }
-            }
+            result = try await terminable { try await body(report) }
         } catch {
-            var result = JobResult(
-                action: job.action, target: target.name, requestID: job.requestID, exitCode: code(of: error),
-                failure: failure(of: error))
-            result.tier = job.tier
-            result.dryRun = job.isDryRun
+            result = JobResult(
+                action: identity.action, target: target.name, requestID: identity.requestID,
+                exitCode: code(of: error), failure: failure(of: error))
+            result.tier = identity.tier
+            result.dryRun = isDryRun
             if result.exitCode == .verificationFailed { result.verdict = .failed }
             logger.error(
                 "\(result.failure?.description ?? "failed")", metadata: ["hint": "\(result.failure?.hint ?? "")"])
-            return result
         }
+        var finished = identity
+        finished.tier = result.tier ?? identity.tier
+        await report(.finished(finished, result.outcome(started: identity.started, finished: clock.now())))
+        return result
     }
 
-    /// What events can ask for and no operation does yet.
-    private static func refuseUnwired(_ job: Job) throws {
-        switch job {
-        case .verify(let verify) where verify.depth == .restore: throw notWired(job)
-        case .restore(let restore) where restore.recoveryTarget != nil || restore.sourceDatabase != nil:
-            throw notWired(job)
-        default: return
-        }
-    }
-
-    private static func notWired(_ job: Job) -> JobFailure {
-        JobFailure(
-            .configuration, "run the job", object: job.action, cause: "this build cannot do it",
-            hint: "use a later one")
-    }
+    private static let notWired = JobFailure(
+        .configuration, "archive the server's log", cause: "this build cannot do it", hint: "use a later one")
 
     /// A person at a terminal reads text; what collects a container's output reads JSON lines. The level is known
     /// before the settings are: reading them may need AWS, and that may have something to say.
@@ -221,18 +231,18 @@ struct Run: Sendable {
         }
     }
 
-    private func finish(_ result: JobResult) { Output.write(result) }
+    func finish(_ result: JobResult) { Output.write(result) }
 
     // MARK: Errors
 
-    private func code(of error: any Error) -> ExitCode {
+    func code(of error: any Error) -> ExitCode {
         let own = (error as? any Failure)?.exitCode
         // Whatever broke because the job was being ended. What a person has to know of a swap comes before that.
         if termination.isAsked, own != .restoreFailedRolledBack, own != .rollbackFailed { return .terminated }
         return own ?? .source
     }
 
-    private func failure(of error: any Error) -> JobFailure {
+    func failure(of error: any Error) -> JobFailure {
         if let failure = error as? any Failure { return JobFailure(failure, as: failure.exitCode) }
         if error is CancellationError {
             return JobFailure(

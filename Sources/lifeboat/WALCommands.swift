@@ -9,6 +9,16 @@ enum WALCall: Sendable {
     case fetch(name: String, path: String, target: String?)
     /// The same for a recovery that a job runs: asked of the job at `socket`, which has the keys.
     case handOver(socket: String, name: String, path: String)
+
+    /// How a restore_command ends where it cannot be found out whether the file is stored. A server takes every status up
+    /// to 125 for the end of its log, and would stop there without a word (PostgreSQL documentation,
+    /// "restore_command").
+    static let endsRecovery = Int32(126)
+
+    /// A restore_command, whose user errors must not look like the end of the log either.
+    static func isFetch(_ arguments: [String]) -> Bool {
+        arguments.starts(with: ["wal", "fetch"]) || arguments.starts(with: ["wal", "hand-over"])
+    }
 }
 
 struct WALCommand: LifeboatCommand {

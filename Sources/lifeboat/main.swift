@@ -18,11 +18,11 @@ do {
         exit(0)
     }
     let run = Run(command.invocation, environment: processEnvironment(), termination: try Termination())
-    let code = await run.execute()
+    let status = await run.execute()
     // At once: a device's module, loaded for a key, may end the process with a signal when the libraries under it have
     // been taken down before it, and the exit code is what the job is judged by.
     fflush(nil)
-    _exit(code.rawValue)
+    _exit(status)
 } catch let failure as any Failure {
     Output.writeError(failure.description)
     exit(failure.exitCode.rawValue)
@@ -31,5 +31,6 @@ do {
     let isUsageError = Lifeboat.exitCode(for: error) != .success
     let message = Lifeboat.fullMessage(for: error)
     if isUsageError { Output.writeError(message) } else { Output.write(message) }
-    exit(isUsageError ? Core.ExitCode.eventRefused.rawValue : 0)
+    let isFetch = WALCall.isFetch(Array(CommandLine.arguments.dropFirst()))
+    exit(isUsageError ? (isFetch ? WALCall.endsRecovery : Core.ExitCode.eventRefused.rawValue) : 0)
 }
