@@ -51,6 +51,7 @@ enum Composition {
             random: systemRandom,
             logger: logger, report: report)
         try addRecovery(to: &workplace, from: sources, logger: logger)
+        workplace.vault = try vault(of: target, cloud: keys.cloud)
         return workplace
     }
 

@@ -21,6 +21,11 @@ struct ConfigurationCheck {
                 let endpoint = try Composition.endpoint(of: bucket, try keys.cloud.account(place.access))
                 Output.write("\(target.name): \(place.location) is reached at \(description(endpoint))")
             }
+            if let vault = target.awsBackup {
+                _ = try Composition.vault(of: target, cloud: keys.cloud)
+                let endpoint = try Composition.endpoint(ofVault: vault, try keys.cloud.account())
+                Output.write("\(target.name): the vault \(vault.vault) is reached at \(description(endpoint))")
+            }
             _ = try Composition.providers(target.keys, of: target, keys)
             let sources = Sources(target: target, environment: environment, keys: keys)
             let engine = try sources.engine()
