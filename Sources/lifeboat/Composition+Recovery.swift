@@ -1,4 +1,3 @@
-import AWS
 import Core
 import Events
 import Glibc
@@ -38,21 +37,11 @@ extension Composition {
         workplace.scratch = try sources.scratch { error in
             logger.warning("a copy that was staged to be proven is still there", metadata: ["why": "\(error)"])
         }
-        workplace.vault = try target.awsBackup.map { try vault($0, keys: sources.keys) }
         guard case .postgres = target.source else { return }
         // A target that has changed its method has sets of both kinds, and one of a whole server safety sets of databases.
         let isPhysical = target.isPhysical
         let other = try sources.engine(isPhysical: !isPhysical)
         workplace.examiner = { PhysicalBase.isPhysical($0) == isPhysical ? nil : other }
-    }
-
-    private static func vault(_ settings: AWSBackupSettings, keys: KeyHolders) throws -> any Vault {
-        let account = try keys.cloud.account()
-        let endpoint = try BackupVault.endpoint(of: settings.resourceARN, account.configuration)
-        try Cloud.demandTLS(endpoint, of: "AWS Backup")
-        return try BackupVault(
-            vault: settings.vault, resourceARN: settings.resourceARN, roleARN: settings.roleARN,
-            client: account.client, configuration: account.configuration)
     }
 }
 
