@@ -100,12 +100,8 @@ struct BaseBackup: Sendable {
         if hasTypedMessages {
             try readTypedCopy(roots, to: &output)
         } else {
-            for root in roots {
-                try readPlainCopy(of: root, to: &output)
-                try Self.archiveEnd.withUnsafeBytes { try output.write($0) }
-                try output.end()
-            }
-            try readPlainCopy(of: nil, to: &output)
+            for root in roots { try readPlainCopy(of: root, isFirst: root == roots.first, to: &output) }
+            try readPlainCopy(of: nil, isFirst: false, to: &output)
         }
         let end = try position()
         // An error may still follow: the pages that failed are reported after everything has been sent.
@@ -115,8 +111,13 @@ struct BaseBackup: Sendable {
         return BackupEnd(timeline: end.timeline, position: end.position)
     }
 
-    private func readPlainCopy(of root: String?, to output: inout some BackupOutput) throws {
+    /// A copy that the server breaks off ends as a whole one does; whether it was one shows in the answer after it.
+    private func readPlainCopy(of root: String?, isFirst: Bool, to output: inout some BackupOutput) throws {
         guard case .copyOut? = try conversation.nextAnswer() else { throw violation }
+        if !isFirst {
+            try Self.archiveEnd.withUnsafeBytes { try output.write($0) }
+            try output.end()
+        }
         try output.begin(root)
         while try conversation.message({ try output.write($0) }) {}
     }
@@ -144,7 +145,11 @@ struct BaseBackup: Sendable {
             default: throw violation
             }
         }) {}
-        guard isManifest else { throw violation }
+        guard isManifest else {
+            // The server broke it off, and says why.
+            _ = try conversation.nextAnswer()
+            throw violation
+        }
     }
 
     /// A place in the log and its timeline, as the server says them at the beginning and at the end.
