@@ -16,15 +16,21 @@ package final class PostgresServer: Sendable {
         package var settings: [String: String] = [:]
         /// Major version; `nil` takes the newest one installed.
         package var major: Int?
+        /// Its pages have checksums.
+        package var hasChecksums = false
+        /// The server it is a standby of, which has no tablespaces and lets everybody in.
+        package var primary: PostgresServer?
 
         package init(
             password: String? = nil, listensOnLoopback: Bool = false, settings: [String: String] = [:],
-            major: Int? = nil
+            major: Int? = nil, hasChecksums: Bool = false, primary: PostgresServer? = nil
         ) {
             self.password = password
             self.listensOnLoopback = listensOnLoopback
             self.settings = settings
             self.major = major
+            self.hasChecksums = hasChecksums
+            self.primary = primary
         }
     }
 
@@ -167,8 +173,8 @@ extension PostgresServer {
     private static let guardianScript = #"""
         set -eu
         trap '' INT TERM HUP
-        binaries=$1 directory=$2 port=$3 secret=$4
-        shift 4
+        binaries=$1 directory=$2 port=$3 secret=$4 checksums=$5 primary=$6 primary_port=$7
+        shift 7
         as_postgres=
         if [ "$(id -u)" = 0 ]; then
             as_postgres="setpriv --reuid=postgres --regid=postgres --clear-groups"
@@ -191,9 +197,14 @@ extension PostgresServer {
             (umask 077; printf '%s\n' "$secret" > secret)
             if [ -n "$as_postgres" ]; then chown postgres: secret; fi
         fi
-        $as_postgres "$binaries/initdb" -D "$directory/data" -U postgres -A "$authentication" --no-sync \
-            --encoding=UTF8 --locale=C.UTF-8 ${secret:+--pwfile=secret} > initdb.log 2>&1 ||
-            { cat initdb.log >&2; exit 1; }
+        if [ -n "$primary" ]; then
+            $as_postgres "$binaries/pg_basebackup" -h "$primary" -p "$primary_port" -U postgres -D "$directory/data" \
+                -R -X stream -c fast --no-sync > initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
+        else
+            $as_postgres "$binaries/initdb" -D "$directory/data" -U postgres -A "$authentication" --no-sync $checksums \
+                --encoding=UTF8 --locale=C.UTF-8 ${secret:+--pwfile=secret} > initdb.log 2>&1 ||
+                { cat initdb.log >&2; exit 1; }
+        fi
         $as_postgres "$binaries/postgres" -D "$directory/data" -k "$directory" "$@" \
             </dev/null > server.log 2>&1 &
         pid=$!
@@ -216,7 +227,10 @@ extension PostgresServer {
             "log_min_messages": "log", "max_wal_size": "4GB",
         ]
         settings.merge(options.settings) { _, wanted in wanted }
-        return [binaries, directory, String(port), options.password ?? ""]
+        return [
+            binaries, directory, String(port), options.password ?? "", options.hasChecksums ? "--data-checksums" : "",
+            options.primary?.host ?? "", String(options.primary?.port ?? 0),
+        ]
             + settings.sorted { $0.key < $1.key }.flatMap { ["-c", "\($0.key)=\($0.value)"] }
     }
 }
