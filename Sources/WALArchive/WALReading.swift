@@ -24,7 +24,7 @@ extension WALArchive: WALLibrary {
         case .backupNote(let note)?: return try await open(.backupNote(note), nil, of: systemID)
         case .segment(let name)?:
             let directory = WALLayout.directory(of: systemID, UInt32(name.prefix(8), radix: 16) ?? 0)
-            guard let stored = try await files(below: directory + name).first,
+            guard let stored = try await files(below: directory + name).first(where: \.name.isSegment),
                 let segment = WALSegment(name: name, size: try await segmentSize(by: stored.info))
             else { return nil }
             return try await open(.segment(segment), of: systemID)
