@@ -42,6 +42,19 @@ extension Composition {
         let isPhysical = target.isPhysical
         let other = try sources.engine(isPhysical: !isPhysical)
         workplace.examiner = { PhysicalBase.isPhysical($0) == isPhysical ? nil : other }
+        if isPhysical { workplace.log = workplace.recoveryLog }
+    }
+}
+
+extension Composition {
+    /// The log of the target's server, for the job that stores it.
+    static func log(of target: TargetSettings) throws -> any WALSource {
+        guard case .postgres(let settings) = target.source, let slot = target.recovery.slot else {
+            throw JobFailure(
+                .configuration, "follow the server's log", object: target.name,
+                cause: "its sets are of one database each", hint: "set BACKUP_METHOD=physical")
+        }
+        return try PostgresLog(Sources.endpoint(settings), slot: slot)
     }
 }
 

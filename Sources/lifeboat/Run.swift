@@ -52,7 +52,10 @@ struct Run: Sendable {
         // What a recovery asks for by the hundred, without keys and settings.
         case .wal(.handOver(let socket, let name, let path)):
             return try await handOver(name, to: path, from: socket)
-        case .wal(.push), .wal(.fetch): throw Self.notWired
+        case .wal(.push(let path, let target)):
+            return try await push(path, for: target, try await configuration().settings)
+        case .wal(.fetch(let name, let path, let target)):
+            return try await fetch(name, to: path, for: target, try await configuration().settings)
         case .checkConfiguration:
             let (settings, summary) = try await configuration()
             try ConfigurationCheck(
@@ -153,7 +156,8 @@ struct Run: Sendable {
         case .export(let job):
             let directory = try NewDirectory(path: job.directory, random: systemRandom)
             return try await Export(job, into: directory, at: workplace).run()
-        case .wal: throw Self.notWired
+        case .wal(let job):
+            return try await ArchiveWAL(job, from: try Composition.log(of: target), at: workplace).run()
         case .drill(let job): return try await Drill(job, at: workplace).run()
         }
     }
@@ -193,9 +197,6 @@ struct Run: Sendable {
         await report(.finished(finished, result.outcome(started: identity.started, finished: clock.now())))
         return result
     }
-
-    private static let notWired = JobFailure(
-        .configuration, "archive the server's log", cause: "this build cannot do it", hint: "use a later one")
 
     /// A person at a terminal reads text; what collects a container's output reads JSON lines. The level is known
     /// before the settings are: reading them may need AWS, and that may have something to say.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Core
+import Operations
 
 /// What a server's own archive_command or restore_command asks for, one file at a time.
 enum WALCall: Sendable {
@@ -13,7 +14,7 @@ enum WALCall: Sendable {
     /// How a restore_command ends where it cannot be found out whether the file is stored. A server takes every status up
     /// to 125 for the end of its log, and would stop there without a word (PostgreSQL documentation,
     /// "restore_command").
-    static let endsRecovery = Int32(126)
+    static let endsRecovery = WALFetch.failureStatus
 
     /// A restore_command, whose user errors must not look like the end of the log either.
     static func isFetch(_ arguments: [String]) -> Bool {
