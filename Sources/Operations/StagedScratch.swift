@@ -6,22 +6,30 @@ package struct StagedScratch: ScratchPlace {
     package let label: String
     private let engine: any Engine
     private let clock: any WallClock
+    private let prepare: @Sendable () async throws -> Void
+    private let cleanUp: @Sendable () async throws -> Void
     private let onLeftover: @Sendable (any Error) -> Void
 
     /// `engine`: bound to a name of its own at the destination, under which nothing stands. What is staged under it by a
-    /// run that was killed is cleared by the next. `onLeftover` is told why a staged copy could not be removed.
+    /// run that was killed is cleared by the next. `prepare` makes what the engine expects to be there, `cleanUp` removes
+    /// it once nothing is staged any more. `onLeftover` is told why something could not be removed.
     package init(
         label: String, engine: any Engine, clock: any WallClock,
+        prepare: @escaping @Sendable () async throws -> Void = {},
+        cleanUp: @escaping @Sendable () async throws -> Void = {},
         onLeftover: @escaping @Sendable (any Error) -> Void
     ) {
         self.label = label
         self.engine = engine
         self.clock = clock
+        self.prepare = prepare
+        self.cleanUp = cleanUp
         self.onLeftover = onLeftover
     }
 
     package func open(for manifest: Manifest, meter: ProgressMeter) async throws -> any Scratch {
-        StagedScratchInUse(engine: engine, clock: clock, onLeftover: onLeftover)
+        try await prepare()
+        return StagedScratchInUse(engine: engine, clock: clock, cleanUp: cleanUp, onLeftover: onLeftover)
     }
 }
 
@@ -29,12 +37,17 @@ package struct StagedScratch: ScratchPlace {
 private final class StagedScratchInUse: Scratch {
     let destination: any Engine
     private let copies: StagedCopies
+    private let cleanUp: @Sendable () async throws -> Void
     private let onLeftover: @Sendable (any Error) -> Void
 
-    init(engine: any Engine, clock: any WallClock, onLeftover: @escaping @Sendable (any Error) -> Void) {
+    init(
+        engine: any Engine, clock: any WallClock, cleanUp: @escaping @Sendable () async throws -> Void,
+        onLeftover: @escaping @Sendable (any Error) -> Void
+    ) {
         let copies = StagedCopies()
         self.copies = copies
         destination = StagingEngine(engine: engine, copies: copies, clock: clock)
+        self.cleanUp = cleanUp
         self.onLeftover = onLeftover
     }
 
@@ -42,14 +55,18 @@ private final class StagedScratchInUse: Scratch {
     func check(meter: ProgressMeter) async throws -> [String] { [] }
 
     func close() async {
-        for copy in copies.takeAll() {
-            await uncancelled {
-                do {
-                    try await copy.discard()
-                } catch {
-                    self.onLeftover(error)
-                }
-            }
+        let copies = copies.takeAll()
+        await uncancelled {
+            for copy in copies { await self.reporting { try await copy.discard() } }
+            await self.reporting { try await self.cleanUp() }
+        }
+    }
+
+    private func reporting(_ body: () async throws -> Void) async {
+        do {
+            try await body()
+        } catch {
+            onLeftover(error)
         }
     }
 }

@@ -69,9 +69,13 @@ extension Sources {
         // A name of its own, and always the same: what a killed run has left under it is cleared by the next.
         let path = "\(directory)/lifeboat-\(target.name)"
         let engine: any Engine
+        var prepare: @Sendable () async throws -> Void = {}
         switch target.source {
         case .postgres: return PostgresScratch(try recoverySite(at: directory))
-        case .files(let settings): engine = try files(settings, base: path)
+        case .files(let settings):
+            engine = try files(settings, base: path)
+            // Trees are put below a directory that is there.
+            prepare = { try await onThread("scratch") { try EmptyDirectories.make(path) } }
         case .keys(var settings):
             settings.paths = [path]
             engine = try keySet(settings)
@@ -79,7 +83,8 @@ extension Sources {
         case .mysql, .mongodb: return nil
         }
         return StagedScratch(
-            label: "the directory \(directory)", engine: engine, clock: SystemClock(), onLeftover: onLeftover)
+            label: "the directory \(directory)", engine: engine, clock: SystemClock(), prepare: prepare,
+            cleanUp: { try await onThread("scratch") { try EmptyDirectories.remove(path) } }, onLeftover: onLeftover)
     }
 
     /// A name on a configured destination's server that nobody else uses.
