@@ -28,22 +28,23 @@ struct ClusterRecovery: Sendable {
         }
         var notes = try await configuredLibraries()
         let sockets = try SocketDirectory(in: site.temporaryDirectory, owner: owner)
-        let handOver = try recovery.map {
-            try WALHandOver(
-                $0.log, systemID: base.systemID, segmentSize: base.segmentSize, in: sockets, meter: meter)
-        }
+        let handOver = try listen(in: sockets)
         do {
             let launch = ServerLaunch(
                 purpose: .recover(recovery?.target, restoreCommand: restoreCommand(handOver)),
                 socketDirectory: sockets.path, preloadLibraries: site.preloadLibraries, control: control)
             let findings = try await follow(launch, sockets, &notes)
             await handOver?.close()
-            let point = try await onThread("recovered") { try self.point(findings) }
+            let point = try await onThread("recovered") {
+                try tidy()
+                return try self.point(findings)
+            }
             return Outcome(point: point, notes: notes)
         } catch {
+            // What the log failed with is why the server gave up. Looked at before what is being given is broken off.
+            let cause = handOver?.failure
             await uncancelled { if let handOver { await handOver.close() } }
-            // What the log failed with is why the server gave up.
-            if let cause = handOver?.failure { throw cause }
+            if let cause { throw cause }
             throw try await explained(error)
         }
     }
@@ -57,6 +58,22 @@ struct ClusterRecovery: Sendable {
             }
         }
         try ClusterDirectory.write([], to: "\(cluster.data)/recovery.signal", mode: 0o600, owner: owner)
+    }
+
+    /// `nil` where nothing is to be followed.
+    private func listen(in sockets: SocketDirectory) throws -> WALHandOver? {
+        guard let recovery else { return nil }
+        return try WALHandOver(
+            recovery.log, systemID: base.systemID, segmentSize: base.segmentSize, in: sockets, meter: meter)
+    }
+
+    /// What our server leaves: with its command line a `pg_ctl restart` would start the cluster with our settings.
+    private func tidy() throws(PostgresError) {
+        for name in ["postmaster.opts", "backup_label.old"] {
+            guard unlink("\(cluster.data)/\(name)") == 0 || errno == ENOENT else {
+                throw .directory("tidy the directory", name, error: errno)
+            }
+        }
     }
 
     private func restoreCommand(_ handOver: WALHandOver?) -> String {

@@ -145,6 +145,10 @@ final class RecoveryLog: Sendable {
         Known(
             pattern: "contains errors", cause: "the cluster's own settings (postgresql.auto.conf) cannot be read",
             hint: "take another set; its settings were damaged when it was made"),
+        Known(
+            pattern: "\" does not exist",
+            cause: "the log leads to a directory that is not here, as a new tablespace's",
+            hint: "make the source's tablespaces' directories here too, empty and owned by the server's user"),
     ]
 }
 

@@ -31,7 +31,7 @@ struct ServerLaunch: Sendable {
     func arguments(data: String) -> [String] {
         var settings: [(String, String)] = [
             ("config_file", settingsFile), ("hba_file", accessFile), ("ident_file", identFile),
-            ("external_pid_file", ""), ("listen_addresses", ""), ("port", String(Self.port)),
+            ("external_pid_file", "\(socketDirectory)/pid"), ("listen_addresses", ""), ("port", String(Self.port)),
             ("unix_socket_directories", socketDirectory), ("unix_socket_permissions", "0700"), ("ssl", "off"),
             // Nothing that the cluster was told to do may happen again here.
             ("archive_mode", "off"), ("archive_command", ""), ("archive_cleanup_command", ""),
