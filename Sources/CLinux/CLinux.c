@@ -161,7 +161,11 @@ int linux_start_owned(
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    signal(SIGPIPE, SIG_DFL);
+    // What a shell has us ignore, because it runs us behind it, would be ignored by the program as well.
+    const int numbers[] = {SIGPIPE, SIGQUIT, SIGINT, SIGTERM, SIGHUP};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        signal(numbers[i], SIG_DFL);
+    }
     if (input < 0) {
         input = open("/dev/null", O_RDONLY);
     }

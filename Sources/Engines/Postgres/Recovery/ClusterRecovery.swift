@@ -64,7 +64,8 @@ struct ClusterRecovery: Sendable {
     private func listen(in sockets: SocketDirectory) throws -> WALHandOver? {
         guard let recovery else { return nil }
         return try WALHandOver(
-            recovery.log, systemID: base.systemID, segmentSize: base.segmentSize, in: sockets, meter: meter)
+            recovery.log, systemID: base.systemID, segmentSize: base.segmentSize,
+            held: WALRange(timeline: base.timeline, begin: base.start, end: base.end), in: sockets, meter: meter)
     }
 
     /// What our server leaves: with its command line a `pg_ctl restart` would start the cluster with our settings.

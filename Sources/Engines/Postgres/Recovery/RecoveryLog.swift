@@ -8,13 +8,10 @@ final class RecoveryLog: Sendable {
         /// When the last transaction that is in it was committed, by the server's clock.
         var lastCommit: Timestamp?
         var timeline: UInt32?
-        var isConsistent = false
         /// What the server gave up with, the first such words.
         var failure: Known?
         /// The SQLSTATE of the first FATAL or PANIC, known or not.
         var fatalCode: String?
-        /// Lines it has written: a sign of life.
-        var lines = 0
     }
 
     struct Known: Equatable, Sendable {
@@ -34,13 +31,15 @@ final class RecoveryLog: Sendable {
     func read(_ line: String) {
         meter.beat()
         state.withLock { findings in
-            findings.lines += 1
             guard line.utf8.count > 6, let severity = Self.severity(line) else { return }
             let words = line[severity.words...]
             switch severity.name {
             case "LOG": Self.note(words, in: &findings)
             case "FATAL", "PANIC":
-                if findings.fatalCode == nil { findings.fatalCode = String(line.prefix(5)) }
+                let code = line.prefix(5)
+                if findings.fatalCode == nil, code.allSatisfy({ $0.isASCII && ($0.isNumber || $0.isUppercase) }) {
+                    findings.fatalCode = String(code)
+                }
                 if findings.failure == nil { findings.failure = Self.known.first { words.contains($0.pattern) } }
             default: break
             }
@@ -55,7 +54,6 @@ final class RecoveryLog: Sendable {
 
     private static func note(_ words: Substring, in findings: inout Findings) {
         if let lsn = words.lsn(after: "redo done at ") { findings.end = lsn }
-        if words.contains("consistent recovery state reached") { findings.isConsistent = true }
         if let text = words.rest(after: "last completed transaction was at log time "), let time = Self.time(text) {
             findings.lastCommit = time
         }

@@ -86,7 +86,11 @@ final class RecoveryServer: Sendable {
     private func failure() async throws -> PostgresError {
         let ending = try await process.ending()
         let findings = log.findings
-        if let known = findings.failure { return .recovery(known.cause, hint: known.hint, on: cluster.path) }
+        if let known = findings.failure {
+            let end = findings.end.map { "; it was followed to \($0)" } ?? ""
+            let commit = findings.lastCommit.map { ", its last commit is of \($0)" } ?? ""
+            return .recovery(known.cause + end + commit, hint: known.hint, on: cluster.path)
+        }
         let code = findings.fatalCode.map { ", SQLSTATE \($0)" } ?? ""
         let words =
             switch ending {

@@ -21,15 +21,15 @@ package final class WALHandOver: Sendable {
     private let isClosed = Guarded(false)
     private let task = Guarded<Task<Void, Never>?>(nil)
 
-    /// Listens in `directory`, for its owner.
+    /// Listens in `directory`, for its owner. `held` is the stretch that the server has already, with its base backup.
     init(
-        _ library: any WALLibrary, systemID: String, segmentSize: UInt64, in directory: SocketDirectory,
-        meter: ProgressMeter
+        _ library: any WALLibrary, systemID: String, segmentSize: UInt64, held: WALRange,
+        in directory: SocketDirectory, meter: ProgressMeter
     ) throws {
         socketPath = "\(directory.path)/wal"
         self.meter = meter
         reader = WALReader(
-            library, systemID: systemID, segmentSize: segmentSize, ahead: Self.ahead, depth: Self.depth)
+            library, systemID: systemID, segmentSize: segmentSize, held: held, ahead: Self.ahead, depth: Self.depth)
         listener = try UnixSocket.listen(socketPath)
         try ClusterDirectory.give(socketPath, to: directory.owner)
         let work = Task { [listener, reader, meter, isClosed] in
@@ -45,9 +45,6 @@ package final class WALHandOver: Sendable {
 
     /// What reading the log failed with; `nil` while all is well.
     var failure: (any Error)? { reader.failure }
-
-    /// The last segment that was given.
-    var lastGiven: WALSegment? { reader.lastGiven }
 
     /// Ends it; a file that is being given is broken off. Harmless twice.
     func close() async {
@@ -101,7 +98,6 @@ final class WALReader: Sendable {
     private struct State {
         var ahead: [WALSegment: Task<(any ByteSource)?, any Error>] = [:]
         var failure: (any Error)?
-        var lastGiven: WALSegment?
         /// What is being given.
         var current: (any ByteSource)?
         var isOver = false
@@ -110,11 +106,15 @@ final class WALReader: Sendable {
     private let library: any WALLibrary
     private let systemID: String
     private let segmentSize: UInt64
+    private let held: WALRange
     private let count: Int
     private let depth: Int
     private let state = Guarded(State())
 
-    init(_ library: any WALLibrary, systemID: String, segmentSize: UInt64, ahead: Int, depth: Int) {
+    init(
+        _ library: any WALLibrary, systemID: String, segmentSize: UInt64, held: WALRange, ahead: Int, depth: Int
+    ) {
+        self.held = held
         self.library = library
         self.systemID = systemID
         self.segmentSize = segmentSize
@@ -123,7 +123,6 @@ final class WALReader: Sendable {
     }
 
     var failure: (any Error)? { state.withLock { $0.failure } }
-    var lastGiven: WALSegment? { state.withLock { $0.lastGiven } }
 
     func fail(_ error: any Error) { state.withLock { if $0.failure == nil { $0.failure = error } } }
 
@@ -133,24 +132,23 @@ final class WALReader: Sendable {
         do {
             guard let file = WALFile(name: name, segmentSize: segmentSize) else { return .notThere }
             guard case .segment(let segment) = file else {
-                return try await library.open(file, of: systemID).map { begin($0, nil) } ?? .notThere
+                return try await library.open(file, of: systemID).map { begin($0) } ?? .notThere
             }
             let waiting = state.withLock { $0.ahead.removeValue(forKey: segment) }
             let source: (any ByteSource)?
             if let waiting { source = try await waiting.value } else { source = try await opened(segment) }
             guard let source else { return try await missing(segment) }
             defer { readAhead(of: segment) }
-            return begin(source, segment)
+            return begin(source)
         } catch {
             fail(error)
             return .failed
         }
     }
 
-    private func begin(_ source: any ByteSource, _ segment: WALSegment?) -> Answer {
+    private func begin(_ source: any ByteSource) -> Answer {
         let isOver = state.withLock { state in
             state.current = source
-            if let segment { state.lastGiven = segment }
             return state.isOver
         }
         guard !isOver else {
@@ -167,6 +165,8 @@ final class WALReader: Sendable {
 
     /// The end of a timeline's log looks like a file that is not there; so does a hole in it, and that must not pass.
     private func missing(_ segment: WALSegment) async throws -> Answer {
+        // Asked for first, and then taken from where the base backup put it.
+        if segment.timeline == held.timeline, segment.begin < held.end { return .notThere }
         let later = try await library.ranges(of: systemID).filter {
             $0.timeline == segment.timeline && $0.end > segment.begin
         }
