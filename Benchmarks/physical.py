@@ -171,13 +171,15 @@ class PhysicalBench:
             run = self.lifeboat(
                 {"action": "restore", "backupKey": key, "CONFIRM_RESTORE": "YES_I_WANT_TO_RESTORE",
                  "targetDatabase": place}, store, "restore, physical")
-            self.demand_cluster(place)
+            self.demand_cluster(os.path.join(place, "data"))
+            shutil.rmtree(place)
             return run
 
         def pgbackrest():
             place = self.new_place()
             run = self.pgbackrest_run(f"--pg1-path={place}", "--type=immediate", "restore")
             self.demand_cluster(place)
+            shutil.rmtree(place)
             return run
 
         ours, theirs = self.bench.rounds(restore, pgbackrest)
@@ -192,7 +194,6 @@ class PhysicalBench:
     def demand_cluster(self, place):
         if not os.path.exists(os.path.join(place, "global", "pg_control")):
             raise self.failed(f"there is no cluster in {place}")
-        shutil.rmtree(place)
 
     # The log
 
