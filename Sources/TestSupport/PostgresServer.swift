@@ -20,10 +20,13 @@ package final class PostgresServer: Sendable {
         package var hasChecksums = false
         /// The server it is a standby of, which has no tablespaces and lets everybody in.
         package var primary: PostgresServer?
+        /// MiB of a segment of the log; `nil` for the usual 16.
+        package var walSegmentSize: Int?
 
         package init(
             password: String? = nil, listensOnLoopback: Bool = false, settings: [String: String] = [:],
-            major: Int? = nil, hasChecksums: Bool = false, primary: PostgresServer? = nil
+            major: Int? = nil, hasChecksums: Bool = false, primary: PostgresServer? = nil,
+            walSegmentSize: Int? = nil
         ) {
             self.password = password
             self.listensOnLoopback = listensOnLoopback
@@ -31,6 +34,7 @@ package final class PostgresServer: Sendable {
             self.major = major
             self.hasChecksums = hasChecksums
             self.primary = primary
+            self.walSegmentSize = walSegmentSize
         }
     }
 
@@ -173,7 +177,7 @@ extension PostgresServer {
     private static let guardianScript = #"""
         set -eu
         trap '' INT TERM HUP
-        binaries=$1 directory=$2 port=$3 secret=$4 checksums=$5 primary=$6 primary_port=$7
+        binaries=$1 directory=$2 port=$3 secret=$4 options=$5 primary=$6 primary_port=$7
         shift 7
         as_postgres=
         if [ "$(id -u)" = 0 ]; then
@@ -201,7 +205,7 @@ extension PostgresServer {
             $as_postgres "$binaries/pg_basebackup" -h "$primary" -p "$primary_port" -U postgres -D "$directory/data" \
                 -R -X stream -c fast --no-sync > initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
         else
-            $as_postgres "$binaries/initdb" -D "$directory/data" -U postgres -A "$authentication" --no-sync $checksums \
+            $as_postgres "$binaries/initdb" -D "$directory/data" -U postgres -A "$authentication" --no-sync $options \
                 --encoding=UTF8 --locale=C.UTF-8 ${secret:+--pwfile=secret} > initdb.log 2>&1 ||
                 { cat initdb.log >&2; exit 1; }
         fi
@@ -216,6 +220,13 @@ extension PostgresServer {
         cat >/dev/null
         """#
 
+    /// Of initdb, which are words without white space.
+    private static func makerOptions(_ options: Options) -> String {
+        var words = options.hasChecksums ? ["--data-checksums"] : []
+        if let size = options.walSegmentSize { words.append("--wal-segsize=\(size)") }
+        return words.joined(separator: " ")
+    }
+
     private static func guardianArguments(
         binaries: String, directory: String, port: Int, _ options: Options
     ) -> [String] {
@@ -228,7 +239,7 @@ extension PostgresServer {
         ]
         settings.merge(options.settings) { _, wanted in wanted }
         return [
-            binaries, directory, String(port), options.password ?? "", options.hasChecksums ? "--data-checksums" : "",
+            binaries, directory, String(port), options.password ?? "", makerOptions(options),
             options.primary?.host ?? "", String(options.primary?.port ?? 0),
         ]
             + settings.sorted { $0.key < $1.key }.flatMap { ["-c", "\($0.key)=\($0.value)"] }
