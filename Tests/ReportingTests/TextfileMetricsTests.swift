@@ -99,6 +99,33 @@ import Testing
         }
     }
 
+    @Test("jobs of the log tell until when all is stored, and a failed one leaves that as it was")
+    func log() async throws {
+        try await withScratchDirectory { directory in
+            let metrics = try TextfileMetrics(directory: directory)
+            func line(_ name: String) throws -> String? {
+                let start = "lifeboat_wal_\(name){target=\"clinic\"} "
+                return try read(directory).split(separator: "\n").first { $0.hasPrefix(start) }
+                    .map { String($0.dropFirst(start.count)) }
+            }
+            try await metrics.record(finished("wal", tier: nil))
+            #expect(try line("last_archived_timestamp_seconds") == "1736924390")
+            #expect(try line("archived_bytes_total") == "10000")
+            #expect(try line("success_total") == "1")
+            #expect(try line("failure_total") == "0")
+            clock.advance(seconds: 60)
+            try await metrics.record(finished("wal", .source, tier: nil))
+            try await metrics.record(finished("wal", .locked, tier: nil))
+            #expect(try line("last_archived_timestamp_seconds") == "1736924390")
+            #expect(try line("failure_total") == "1")
+            // Stored, though not in both stores.
+            try await metrics.record(finished("wal", .notReplicated, tier: nil))
+            #expect(try line("last_archived_timestamp_seconds") == "1736924450")
+            #expect(try line("failure_total") == "2")
+            #expect(try line("success_total") == "1")
+        }
+    }
+
     @Test("what counts as a success and what as a failure", arguments: ExitCode.allCases)
     func exitCodes(_ code: ExitCode) async throws {
         try await withScratchDirectory { directory in
