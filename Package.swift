@@ -199,6 +199,12 @@ let package = Package(
         tests(
             "PolicyTests",
             ["Core", "Sets", "Operations", "WALArchive", "LocalKeyring", "Streams", "TestSupport", crypto, log]),
+        tests(
+            "WALArchiveTests",
+            [
+                "Core", "WALArchive", "Operations", "PostgresEngine", "Sets", "Streams", "Envelope", "LocalKeyring",
+                "FileSystemStore", "TestSupport", crypto, log,
+            ]),
         tests("ReportingTests", ["Core", "MetricsReporter", "ProgressReporter", "TestSupport", log]),
         // The binary as its users meet it: events in, exit codes, files and databases out.
         tests("LifeboatTests", ["Core", "AWS", "Events", "S3Store", "TestSupport", crypto, log, "lifeboat"]),

@@ -63,7 +63,7 @@ final class Archive {
     @discardableResult
     func add(
         _ tier: Tier = .daily, day: Double, policy: RetentionPolicy = RetentionPolicy(), in places: Places = .both,
-        needs: [BackupKey] = [], isHeld: Bool = false, lock: ObjectLock.Mode? = nil
+        needs: [BackupKey] = [], isHeld: Bool = false, lock: ObjectLock.Mode? = nil, details: [String: String] = [:]
     ) async throws -> BackupKey {
         sequence += 1
         let time = Self.start.adding(seconds: Int64(day * 86_400))
@@ -80,7 +80,7 @@ final class Archive {
             storedSHA256: Array(SHA256.hash(data: [1])))
         var manifest = Manifest(
             key: key, target: "clinic", engine: "text", requestID: "r", attempt: attempt, snapshotTime: time,
-            finishedTime: time, sequence: sequence, previous: last?.link, details: [:], exceptions: [],
+            finishedTime: time, sequence: sequence, previous: last?.link, details: details, exceptions: [],
             sourceSize: 1, compression: Compression(algorithm: .none, level: 0),
             parts: [StoredPart(name: "contents.json", segments: [segment])], contents: ContentsSummary(["rows": 1]),
             encryption: EncryptionInfo(
