@@ -112,7 +112,7 @@ extension Drill {
         // Where the first key is gone indeed, nothing can be sealed for it, and nothing has to be left out.
         var gone: Set<Int> = []
         do {
-            gone = Set(try await trial.openers(of: lost))
+            gone = Set(try await trial.tried(by: lost).openers)
         } catch let failure as any Failure {
             findings.say("\(lost.capabilities.name) cannot seal any more: \(failure.exitCode.meaning)")
             for (index, identity) in workplace.reader.identities.enumerated()
@@ -124,14 +124,16 @@ extension Drill {
             meter.beat()
             let name = recipient.capabilities.name
             do {
-                let openers = try await trial.openers(of: recipient)
-                if let index = openers.first(where: { !gone.contains($0) }) {
+                let found = try await trial.tried(by: recipient)
+                if let index = found.openers.first(where: { !gone.contains($0) }) {
                     survivors.append(Survivor(name: name, identity: workplace.reader.identities[index]))
                     findings.say("\(name) seals and opens")
-                } else if openers.isEmpty {
-                    doubts.append("\(name): no identity here opens what is sealed for it")
-                } else {
+                } else if !found.openers.isEmpty {
                     findings.fail("\(name) opens with the key that is gone")
+                } else if found.isRefused {
+                    findings.fail("\(name) does not open what was sealed for it")
+                } else {
+                    doubts.append("\(name): no identity here opens what is sealed for it")
                 }
             } catch let failure as any Failure {
                 findings.fail("\(name) seals nothing: \(failure.exitCode.meaning)", JobFailure(failure, as: .keys))
@@ -231,20 +233,31 @@ private struct KeyWrapTrial: Sendable {
     let identities: [any KeyProvider]
     let random: RandomBytes
 
-    /// The places of the identities that open a fresh data key sealed for `recipient`, and open it to the same bytes.
-    func openers(of recipient: any KeyProvider) async throws -> [Int] {
+    struct Found: Sendable {
+        /// The places of the identities that open what was sealed, to the same bytes.
+        var openers: [Int] = []
+        /// One that it was for refused, or opened it to other bytes.
+        var isRefused = false
+    }
+
+    /// Seals a fresh data key for `recipient` and has every identity try it. Throws where nothing can be sealed.
+    func tried(by recipient: any KeyProvider) async throws -> Found {
         let sealed = try await recipient.generate(context: context, random: random)
         let wanted = sealed.dataKey.withBytes { Array($0) }
-        var openers: [Int] = []
+        var found = Found()
         for (index, identity) in identities.enumerated() where identity.capabilities.canUnwrap {
             do {
                 guard let opened = try await identity.unwrap(sealed.wrapped, context: context) else { continue }
-                if opened.withBytes({ $0.elementsEqual(wanted) }) { openers.append(index) }
-            } catch let failure as any Failure where failure.exitCode != .terminated {
-                // Another identity may open it; one that should have and did not is missed by its recipient.
-                continue
+                if opened.withBytes({ $0.elementsEqual(wanted) }) {
+                    found.openers.append(index)
+                } else {
+                    found.isRefused = true
+                }
+            } catch is any Failure {
+                // Another identity may open it.
+                found.isRefused = true
             }
         }
-        return openers
+        return found
     }
 }

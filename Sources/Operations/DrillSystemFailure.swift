@@ -10,7 +10,9 @@ extension Drill {
         }
         let log = try await followedLog(after: reader, course)
         let recovered = try await restore(reader, following: log, course, meter)
-        let stored = log?.path.stored ?? reader.manifest.snapshotTime
+        // The last commit that came back is as late as the end of the log where nobody says when that was stored.
+        let stored = max(
+            log?.path.stored ?? recovered?.lastCommit ?? reader.manifest.snapshotTime, reader.manifest.snapshotTime)
         course.change { $0.lossMilliseconds = max(0, course.started.milliseconds - stored.milliseconds) }
         guard PhysicalBase.isPhysical(reader.manifest) else { return }
         try await recoverToPoint(reader, log, recovered, course, meter)

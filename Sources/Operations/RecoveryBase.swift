@@ -190,6 +190,10 @@ struct BaseSearch: Sendable {
                 guard !path.legs.isEmpty else {
                     throw impossible("no log after the base is stored", possible: range(base, path))
                 }
+                // When it was stored is not known: whether it is in it shows at its end.
+                if microseconds / 1000 > workplace.clock.now().milliseconds {
+                    throw impossible("it is in the future", possible: range(base, path))
+                }
                 return
             }
             throw impossible(

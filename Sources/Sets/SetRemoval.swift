@@ -105,12 +105,13 @@ package struct SetRemoval: Sendable {
 
     // MARK: Requests
 
-    /// The notes of which set a symbolic key of a verification meant, by that set; only those that can be about a set
+    /// The notes of which set a symbolic key of a verification or a drill meant, by that set; only those that can be about a set
     /// as old as `oldest`. Those of restores stay: without its note a restore that is repeated would choose another set.
     package func verificationNotes(since oldest: Timestamp) async throws -> [BackupKey: [(CopyName, String)]] {
         var notes: [BackupKey: [(CopyName, String)]] = [:]
         for copy in copies {
-            for try await object in copy.store.list("requests/") where object.key.hasSuffix("-verify.json") {
+            for try await object in copy.store.list("requests/")
+            where object.key.hasSuffix("-verify.json") || object.key.hasSuffix("-drill.json") {
                 // The store's clock is another one than the source's.
                 guard object.modified.adding(seconds: 86_400) >= oldest else { continue }
                 meter.beat()
