@@ -15,14 +15,14 @@ import Testing
     private func finished(
         _ action: String, _ exitCode: ExitCode = .done, tier: Tier? = .daily, target: String = "clinic",
         verdict: Verdict? = nil, replayed: Bool = false, age: Int64 = 10, copies: CopyCount? = nil,
-        keyExpiries: [KeyExpiry]? = nil
+        keyExpiries: [KeyExpiry]? = nil, proofDepth: ProofDepth? = nil, drill: DrillOutcome? = nil
     ) -> RunEvent {
         .finished(
             identity(action, tier: tier, target: target),
             RunOutcome(
                 exitCode: exitCode, verdict: verdict, finished: clock.now(), duration: 12.5, storedBytes: 4096,
                 sourceBytes: 10000, snapshotTime: clock.now().adding(seconds: -age), replayed: replayed,
-                chainSequence: 7, copies: copies, keyExpiries: keyExpiries))
+                chainSequence: 7, copies: copies, keyExpiries: keyExpiries, proofDepth: proofDepth, drill: drill))
     }
 
     private func read(_ directory: String, target: String = "clinic") throws -> String {
@@ -239,6 +239,58 @@ import Testing
             #expect(try lines() == [start + "\"gpg:AB\"} 1900000000"])
             try await metrics.record(finished("backup", keyExpiries: []))
             #expect(try lines().isEmpty)
+        }
+    }
+
+    @Test("a proof by restore has a time of its own, whatever job it came of; one of integrity and a replay have none")
+    func proofsByRestore() async throws {
+        try await withScratchDirectory { directory in
+            let metrics = try TextfileMetrics(directory: directory)
+            let name = "lifeboat_backup_restore_proof_last_success_timestamp_seconds"
+            try await metrics.record(finished("verify", verdict: .proven, proofDepth: .integrity))
+            try await metrics.record(finished("verify", .inconclusive, verdict: .inconclusive, proofDepth: .restore))
+            try await metrics.record(finished("drill", verdict: .proven, replayed: true, proofDepth: .restore))
+            #expect(try !read(directory).contains(name))
+            for action in ["verify", "restore", "drill"] {
+                clock.advance(seconds: 60)
+                try await metrics.record(finished(action, verdict: .proven, proofDepth: .restore))
+                let line = "\(name){target=\"clinic\",tier=\"daily\",type=\"full\"} "
+                #expect(try read(directory).contains("\(line)\(clock.now().milliseconds / 1000)\n"), "\(action)")
+            }
+        }
+    }
+
+    @Test("a drill counts by its scenario, with what it measured; what it did not measure stays, and a replay is none")
+    func drills() async throws {
+        try await withScratchDirectory { directory in
+            let metrics = try TextfileMetrics(directory: directory)
+            let labels = "{target=\"clinic\",scenario=\"SYSTEM_FAILURE\"}"
+            let full = DrillOutcome(
+                scenario: .systemFailure, recoverySeconds: 27.5, lossSeconds: 300, compared: 4, matched: 3)
+            try await metrics.record(finished("drill", .verificationFailed, verdict: .failed, drill: full))
+            var text = try read(directory)
+            for line in [
+                "drill_failure_total\(labels) 1", "drill_success_total\(labels) 0",
+                "drill_recovery_seconds\(labels) 27.5", "drill_data_loss_seconds\(labels) 300",
+                "drill_integrity_ratio\(labels) 0.75",
+            ] { #expect(text.contains("lifeboat_\(line)\n"), "\(line)") }
+            #expect(!text.contains("drill_last_success"))
+
+            let bare = DrillOutcome(
+                scenario: .systemFailure, recoverySeconds: nil, lossSeconds: nil, compared: 0, matched: 0)
+            try await metrics.record(finished("drill", verdict: .proven, drill: bare))
+            try await metrics.record(finished("drill", verdict: .proven, replayed: true, drill: bare))
+            try await metrics.record(finished("drill", .thawRequested, drill: bare))
+            let other = DrillOutcome(
+                scenario: .keyLoss, recoverySeconds: 1, lossSeconds: 2, compared: 5, matched: 5)
+            try await metrics.record(finished("drill", verdict: .proven, drill: other))
+            text = try read(directory)
+            for line in [
+                "drill_failure_total\(labels) 1", "drill_success_total\(labels) 1",
+                "drill_recovery_seconds\(labels) 27.5", "drill_integrity_ratio\(labels) 0.75",
+                "drill_last_success_timestamp_seconds\(labels) 1736924400",
+                "drill_integrity_ratio{target=\"clinic\",scenario=\"KEY_LOSS\"} 1",
+            ] { #expect(text.contains("lifeboat_\(line)\n"), "\(line)") }
         }
     }
 

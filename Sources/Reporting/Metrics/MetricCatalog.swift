@@ -25,6 +25,13 @@ enum Metric: String, CaseIterable {
     case walFailure = "wal_failure_total"
     case walLastArchived = "wal_last_archived_timestamp_seconds"
     case walArchivedBytes = "wal_archived_bytes_total"
+    case restoreProofLastSuccess = "backup_restore_proof_last_success_timestamp_seconds"
+    case drillSuccess = "drill_success_total"
+    case drillFailure = "drill_failure_total"
+    case drillLastSuccess = "drill_last_success_timestamp_seconds"
+    case drillRecovery = "drill_recovery_seconds"
+    case drillLoss = "drill_data_loss_seconds"
+    case drillIntegrity = "drill_integrity_ratio"
 
     var help: String {
         switch self {
@@ -51,6 +58,13 @@ enum Metric: String, CaseIterable {
         case .walFailure: "Jobs of the server's log that ended with another exit code than 0 or 75."
         case .walLastArchived: "Until when everything the server has written is stored, in Unix time."
         case .walArchivedBytes: "Bytes of the server's log that were stored, before compression."
+        case .restoreProofLastSuccess: "When a backup was last proven by restoring it, in Unix time."
+        case .drillSuccess: "Drills that proved what they rehearse."
+        case .drillFailure: "Drills that did not, the inconclusive ones included."
+        case .drillLastSuccess: "When a drill last proved what it rehearses, in Unix time."
+        case .drillRecovery: "From the begin of the last drill to the restored copy's being proven."
+        case .drillLoss: "What was written in so long before the last drill would have been lost."
+        case .drillIntegrity: "Share of the objects that the last drill compared and found as recorded."
         }
     }
 
@@ -61,9 +75,12 @@ enum Metric: String, CaseIterable {
         case .chainSequence, .copySuccess, .copyFailure, .copiesMissing, .keyExpiry: false
         // A log is of no tier.
         case .walSuccess, .walFailure, .walLastArchived, .walArchivedBytes: false
-        default: true
+        default: !isOfDrill
         }
     }
+
+    /// Counted by scenario instead: a drill may be about the sets of all tiers.
+    var isOfDrill: Bool { rawValue.hasPrefix("drill_") }
 }
 
 /// One line of the file: a metric of a tier. `tier` is ``unknownTier`` where the run ended before that was known, and
@@ -75,6 +92,8 @@ struct Series: Hashable {
     var tier: String
     /// The key's name, for ``Metric/keyExpiry`` alone.
     var key: String?
+    /// Of a drill's metrics.
+    var scenario: DrillJob.Scenario?
 }
 
 /// The values of one target, and the text they are kept in: Prometheus' exposition format 0.0.4.
@@ -84,6 +103,11 @@ struct MetricValues: Equatable {
     subscript(_ metric: Metric, _ tier: String) -> Double? {
         get { values[Series(metric: metric, tier: metric.hasTier ? tier : "")] }
         set { values[Series(metric: metric, tier: metric.hasTier ? tier : "")] = newValue }
+    }
+
+    subscript(_ metric: Metric, _ scenario: DrillJob.Scenario) -> Double? {
+        get { values[Series(metric: metric, tier: "", scenario: scenario)] }
+        set { values[Series(metric: metric, tier: "", scenario: scenario)] = newValue }
     }
 
     /// Starts both counters of a pair at 0, so that the first increase is seen as one.
@@ -101,6 +125,7 @@ struct MetricValues: Equatable {
         var labels = "target=\"\(escaped(target))\""
         if series.metric.hasTier { labels += ",tier=\"\(series.tier)\",type=\"full\"" }
         if let key = series.key { labels += ",key=\"\(escaped(key))\"" }
+        if let scenario = series.scenario { labels += ",scenario=\"\(scenario.rawValue)\"" }
         return "\(prefix)_\(series.metric.rawValue){\(labels)} "
     }
 
@@ -119,14 +144,21 @@ struct MetricValues: Equatable {
 
     private static var tiers: [String] { Tier.allCases.map(\.rawValue) + [Series.unknownTier] }
 
+    /// All that there can be of a metric, but for those that are told apart by a key's name.
+    private static func fixedSeries(_ metric: Metric) -> [Series] {
+        if metric.isOfDrill {
+            return DrillJob.Scenario.allCases.map { Series(metric: metric, tier: "", scenario: $0) }
+        }
+        return (metric.hasTier ? tiers : [""]).map { Series(metric: metric, tier: $0) }
+    }
+
     func text(prefix: String, target: String) -> String {
         var text = ""
         for metric in Metric.allCases {
             var lines = ""
             let keys = values.keys.filter { $0.metric == metric && $0.key != nil }
                 .sorted { ($0.key ?? "") < ($1.key ?? "") }
-            let tiers = (metric.hasTier ? Self.tiers : [""]).map { Series(metric: metric, tier: $0) }
-            for series in tiers + keys {
+            for series in Self.fixedSeries(metric) + keys {
                 guard let value = values[series] else { continue }
                 lines += Self.lineStart(series, prefix: prefix, target: target) + Self.written(value) + "\n"
             }
@@ -147,8 +179,7 @@ struct MetricValues: Equatable {
     init(reading bytes: [UInt8], prefix: String, target: String) {
         var starts: [String: Series] = [:]
         for metric in Metric.allCases {
-            for tier in metric.hasTier ? Self.tiers : [""] {
-                let series = Series(metric: metric, tier: tier)
+            for series in Self.fixedSeries(metric) {
                 starts[Self.lineStart(series, prefix: prefix, target: target)] = series
             }
         }

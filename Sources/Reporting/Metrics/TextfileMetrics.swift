@@ -42,7 +42,7 @@ package struct TextfileMetrics: Reporter {
 
 /// The actions that are counted.
 enum RunKind: String {
-    case backup, verify, restore, wal
+    case backup, verify, restore, wal, drill
 
     init?(_ action: String) { self.init(rawValue: action) }
 }
@@ -74,6 +74,12 @@ extension MetricValues {
             } else if wasTried {
                 count(.restoreFailure, besides: .restoreSuccess, tier)
             }
+        case .drill: countDrill(outcome, wasTried: wasTried, ended: ended)
+        }
+        // A verification in depth, a drill or a restore: whichever it was, a copy stood there and was compared. A replay
+        // did none of it.
+        if outcome.exitCode == .done, outcome.verdict == .proven, outcome.proofDepth == .restore, !outcome.replayed {
+            raise(.restoreProofLastSuccess, tier, to: ended)
         }
         if let copies = outcome.copies { count(copies) }
         if let expiries = outcome.keyExpiries { replaceKeyExpiries(expiries) }
@@ -102,6 +108,24 @@ extension MetricValues {
             count(.walSuccess, besides: .walFailure, "")
         } else if wasTried {
             count(.walFailure, besides: .walSuccess, "")
+        }
+    }
+
+    /// A drill that ended before its scenario's figures were known counts for none.
+    private mutating func countDrill(_ outcome: RunOutcome, wasTried: Bool, ended: Double) {
+        guard let drill = outcome.drill, wasTried, !outcome.replayed else { return }
+        let isProven = outcome.exitCode == .done && outcome.verdict == .proven
+        let (counted, other): (Metric, Metric) =
+            isProven ? (.drillSuccess, .drillFailure) : (.drillFailure, .drillSuccess)
+        self[counted, drill.scenario] = (self[counted, drill.scenario] ?? 0) + 1
+        self[other, drill.scenario] = self[other, drill.scenario] ?? 0
+        if isProven {
+            self[.drillLastSuccess, drill.scenario] = max(self[.drillLastSuccess, drill.scenario] ?? ended, ended)
+        }
+        if let seconds = drill.recoverySeconds { self[.drillRecovery, drill.scenario] = seconds }
+        if let seconds = drill.lossSeconds { self[.drillLoss, drill.scenario] = seconds }
+        if drill.compared > 0 {
+            self[.drillIntegrity, drill.scenario] = Double(drill.matched) / Double(drill.compared)
         }
     }
 
