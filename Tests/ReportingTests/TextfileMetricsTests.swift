@@ -242,7 +242,7 @@ import Testing
         }
     }
 
-    @Test("a proof by restore has a time of its own, whatever job it came of; one of integrity and a replay have none")
+    @Test("a proof by restore has a time of its own, whatever job it came of; one of integrity has none")
     func proofsByRestore() async throws {
         try await withScratchDirectory { directory in
             let metrics = try TextfileMetrics(directory: directory)
@@ -260,7 +260,7 @@ import Testing
         }
     }
 
-    @Test("a drill counts by its scenario, with what it measured; what it did not measure stays, and a replay is none")
+    @Test("a drill counts by its scenario, with what it measured; what it did not stays, and a replay is none")
     func drills() async throws {
         try await withScratchDirectory { directory in
             let metrics = try TextfileMetrics(directory: directory)
