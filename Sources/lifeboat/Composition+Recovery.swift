@@ -44,9 +44,7 @@ extension Composition {
         workplace.examiner = { PhysicalBase.isPhysical($0) == isPhysical ? nil : other }
         if isPhysical { workplace.log = workplace.recoveryLog }
     }
-}
 
-extension Composition {
     /// The log of the target's server, for the job that stores it.
     static func log(of target: TargetSettings) throws -> any WALSource {
         guard case .postgres(let settings) = target.source, let slot = target.recovery.slot else {

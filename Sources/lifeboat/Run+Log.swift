@@ -72,6 +72,12 @@ extension Run {
                 cause: "its sets are of one database each, which no log can be added to",
                 hint: "set BACKUP_METHOD=physical")
         }
+        // A server would take the success of a rehearsal for a stored file, and forget it.
+        guard !settings.dryRun else {
+            throw JobFailure(
+                .configuration, "archive the server's log", object: "DRY_RUN",
+                cause: "it is set, and a server's own commands cannot be rehearsed", hint: "unset it")
+        }
         return target
     }
 
