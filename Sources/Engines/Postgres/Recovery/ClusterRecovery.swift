@@ -92,11 +92,11 @@ struct ClusterRecovery: Sendable {
             cluster, tools: tools, owner: owner, options: launch, sockets: sockets, meter: meter)
         do {
             try await server.waitUntilReady()
-            let findings = server.log.findings
             let checked = try await ServerCheck.run(server, launch: launch, systemID: base.systemID, meter: meter)
             notes += checked.notes
             try await checked.server.stop()
-            return findings
+            // Only now all that the server wrote has been read.
+            return server.log.findings
         } catch {
             await uncancelled { await server.kill() }
             throw error
