@@ -75,12 +75,13 @@ struct Clinic {
     }
 
     func verify(
-        _ key: KeySelector, store: StoreChoice = .primary, waitForThaw: Int = 0, dryRun: Bool = false
+        _ key: KeySelector, depth: ProofDepth = .integrity, store: StoreChoice = .primary, waitForThaw: Int = 0,
+        dryRun: Bool = false
     ) async throws -> JobResult {
         try await Verify(
             VerifyJob(
-                target: "clinic", key: key, requestID: .random("v"), store: store, waitForThaw: waitForThaw,
-                dryRun: dryRun), at: workplace
+                target: "clinic", key: key, requestID: .random("v"), depth: depth, store: store,
+                waitForThaw: waitForThaw, dryRun: dryRun), at: workplace
         ).run()
     }
 
@@ -110,10 +111,17 @@ struct Clinic {
 final class TextEngine: Engine {
     private let clock: any WallClock
     private let state: Guarded<[UInt8]>
+    private let facts = Guarded<[String: String]>([:])
 
     init(clock: any WallClock) {
         self.clock = clock
         state = Guarded(Array("rows\n".utf8))
+    }
+
+    /// What the next pictures say of themselves.
+    var details: [String: String] {
+        get { facts.value }
+        set { facts.withLock { $0 = newValue } }
     }
 
     /// What stands in the source.
@@ -124,8 +132,18 @@ final class TextEngine: Engine {
 
     var capabilities: EngineCapabilities { EngineCapabilities(name: "text", endpoint: "text") }
 
+    /// One table, but of a text that begins with `tables:` one a line.
     static func contents(_ text: [UInt8]) -> Contents {
-        Contents(
+        if text.starts(with: Array("tables:\n".utf8)) {
+            let lines = String(decoding: text, as: UTF8.self).split(separator: "\n").dropFirst()
+            return Contents(
+                data: lines.map { line in
+                    DataEntry(
+                        kind: .table, schema: "public", name: String(line.prefix { $0 != "=" }), columns: ["line"],
+                        rows: Int64(line.utf8.count), sum: RowSum())
+                }, schema: [])
+        }
+        return Contents(
             data: [
                 DataEntry(
                     kind: .table, schema: "public", name: "lines", columns: ["line"], rows: Int64(text.count),
@@ -137,7 +155,8 @@ final class TextEngine: Engine {
         .taken(
             TextSnapshot(
                 text: text,
-                facts: SnapshotFacts(time: clock.now(), sourceSize: Int64(text.count), details: [:], exceptions: [])))
+                facts: SnapshotFacts(
+                    time: clock.now(), sourceSize: Int64(text.count), details: details, exceptions: [])))
     }
 
     func examine(_ request: ExamineRequest) async throws -> Examined {
