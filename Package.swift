@@ -172,7 +172,8 @@ let package = Package(
         tests(
             "SetsTests",
             ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "RSAKeyring", "TestSupport", crypto]),
-        tests("PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CSHA256", "TestSupport", crypto]),
+        tests(
+            "PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CLinux", "CSHA256", "TestSupport", crypto]),
         tests("MySQLEngineTests", ["Core", "MySQLEngine", "Streams", "CScan", "TestSupport", crypto]),
         tests(
             "MongoDBEngineTests", ["Core", "MongoDBEngine", "Streams", "TestSupport", crypto], exclude: ["StandIn"]),
