@@ -1,5 +1,4 @@
 import Core
-import Glibc
 import TestSupport
 import Testing
 
@@ -9,15 +8,6 @@ import Testing
 struct KillTests {
     /// How often each is killed: a seeded few in the quick run, fifty in the long one.
     private static let kills = runsSoak ? 50 : 4
-
-    /// Runs `event` and kills the process after `delay`.
-    private func runKilled(_ site: EngineSite, _ event: [String: JSON], after delay: Duration) async throws {
-        _ = try await site.run(event) { pid in
-            // The instant is the test's subject, so it has to be a real one.
-            try await Task.sleep(for: delay)
-            kill(pid, SIGKILL)
-        }
-    }
 
     @Test(
         "A backup killed at random instants leaves no set or a whole one, and the next run makes its own",
@@ -35,7 +25,7 @@ struct KillTests {
                 let event: [String: JSON] = [
                     "backupType": .string("daily"), "timestamp": .string(time.description),
                 ]
-                try await runKilled(site, event, after: delay)
+                try await site.runKilled(event, after: delay)
                 for manifest in try await site.manifests() {
                     let key = String(manifest.dropLast("/manifest.json".count))
                     guard key.hasSuffix("\(time.keyText)") else { continue }
@@ -68,7 +58,7 @@ struct KillTests {
                 let delay = whole * Double.random(in: 0...1.1, using: &random)
                 let time = Timestamp(milliseconds: 1_736_924_400_000).adding(seconds: Int64(1000 + number))
                 let event = site.confirmedRestore(key, ["timestamp": .string(time.description)])
-                try await runKilled(site, event, after: delay)
+                try await site.runKilled(event, after: delay)
                 if site.source.exchangesInOneStep {
                     let standing = try await site.source.fingerprint()
                     #expect(standing == original || standing == restored, "neither stands after a kill at \(delay)")

@@ -62,6 +62,15 @@ extension TestTarget {
         }
     }
 
+    /// Runs `fields` and kills the process after `delay`.
+    func runKilled(_ fields: [String: JSON], after delay: Duration) async throws {
+        _ = try await run(fields) { pid in
+            // The instant is the test's subject, so it has to be a real one.
+            try await Task.sleep(for: delay)
+            kill(pid, SIGKILL)
+        }
+    }
+
     /// What is in the store beside locks.
     func stored() async throws -> [String] { try await listing().filter { !$0.hasPrefix("locks/") } }
 
