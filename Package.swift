@@ -85,7 +85,8 @@ let package = Package(
         library("WALArchive", path: "WALArchive", ["Core", "Streams", "Envelope", "Sets", crypto]),
         library("Operations", path: "Operations", ["Core", "Sets", "WALArchive", log]),
         library(
-            "PostgresEngine", path: "Engines/Postgres", ["Core", "Streams", "CLibpq", "CLinux", "CSHA256", crypto]),
+            "PostgresEngine", path: "Engines/Postgres",
+            ["Core", "Streams", "CCRC32C", "CLibpq", "CLinux", "CSHA256", crypto]),
         library(
             "MySQLEngine", path: "Engines/MySQL",
             ["Core", "Streams", "CMariaDB", "CLinux", "CSHA256", "CScan", crypto]),
@@ -173,7 +174,8 @@ let package = Package(
             "SetsTests",
             ["Core", "Sets", "Envelope", "Streams", "LocalKeyring", "RSAKeyring", "TestSupport", crypto]),
         tests(
-            "PostgresEngineTests", ["Core", "PostgresEngine", "Streams", "CLinux", "CSHA256", "TestSupport", crypto]),
+            "PostgresEngineTests",
+            ["Core", "PostgresEngine", "Streams", "CCRC32C", "CLinux", "CSHA256", "TestSupport", crypto]),
         tests("MySQLEngineTests", ["Core", "MySQLEngine", "Streams", "CScan", "TestSupport", crypto]),
         tests(
             "MongoDBEngineTests", ["Core", "MongoDBEngine", "Streams", "TestSupport", crypto], exclude: ["StandIn"]),

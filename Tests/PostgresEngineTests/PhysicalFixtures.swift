@@ -1,3 +1,4 @@
+import CCRC32C
 import Core
 import Crypto
 import TestSupport
@@ -58,11 +59,17 @@ struct TestManifest {
         text += files.map { file in
             """
             { "Path": "\(file.path)", "Size": \(file.content.count), "Last-Modified": "2025-01-15 07:00:00 GMT", \
-            "Checksum-Algorithm": "SHA256", "Checksum": "\(hexText(Array(SHA256.hash(data: file.content))))" }
+            "Checksum-Algorithm": "CRC32C", "Checksum": "\(Self.checksum(file.content))" }
             """
         }.joined(separator: ",\n")
         text += "\n],\n\"WAL-Ranges\": [\n" + ranges.joined(separator: ",\n") + "\n],\n"
         return Self.sealed(text)
+    }
+
+    /// As it lies in the memory of a little-endian server.
+    private static func checksum(_ content: [UInt8]) -> String {
+        let number = content.withUnsafeBytes { ccrc32c(0, $0.baseAddress, $0.count) }
+        return hexText(withUnsafeBytes(of: number.littleEndian) { Array($0) })
     }
 
     /// `text` with the line that ends a manifest.

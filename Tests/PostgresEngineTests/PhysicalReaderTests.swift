@@ -99,6 +99,10 @@ struct PhysicalReaderTests {
 
     // MARK: Ledgers
 
+    private func digest(_ byte: UInt8) -> FileDigest {
+        FileDigest(sha256: [UInt8](repeating: byte, count: 32), crc32c: UInt32(byte))
+    }
+
     /// Thousands of paths that share beginnings, over several blocks, come back in their order.
     @Test("A ledger gives back what was added")
     func ledger() {
@@ -107,14 +111,20 @@ struct PhysicalReaderTests {
         for number in 0..<9000 { paths.append(Array("base/\(number % 7)/\(number * 31)_fsm".utf8)) }
         paths += [Array(String(repeating: "x", count: 4000).utf8), [0xFF, 0x0A], Array("x".utf8)]
         for path in paths {
-            ledger.add(path: path, size: Int64(path.count), sha256: [UInt8](repeating: 1, count: 32))
+            ledger.add(path: path, size: Int64(path.count), digest: digest(1))
         }
         #expect(ledger.entries.map(\.path) == paths)
         #expect(ledger.files == Int64(paths.count) && ledger.bytes == paths.reduce(0) { $0 + Int64($1.count) })
-        // Each entry's fingerprint is the beginning of a digest that anybody can make from what docs/physical.md says.
         let size = withUnsafeBytes(of: Int64(1).bigEndian) { Array($0) }
-        let digest = SHA256.hash(data: Array("x".utf8) + [0] + size + [UInt8](repeating: 1, count: 32))
-        #expect(Array(ledger.entries).last?.fingerprint == Array(digest.prefix(8)))
+        #expect(Array(ledger.entries).last?.mark == size + [0, 0, 0, 1])
+        // The sum is of digests that anybody can make from what docs/physical.md says.
+        var one = FileLedger()
+        one.add(path: Array("x".utf8), size: 1, digest: digest(1))
+        var sum = RowSum()
+        SHA256.hash(data: Array("x".utf8) + [0] + size + [UInt8](repeating: 1, count: 32)).withUnsafeBytes {
+            sum.add(digest: $0)
+        }
+        #expect(one.sum == sum)
     }
 
     /// The sum does not depend on the order; the path, the size and the content all show in it.
@@ -123,7 +133,7 @@ struct PhysicalReaderTests {
         func sum(_ files: [(String, Int64, UInt8)]) -> RowSum {
             var ledger = FileLedger()
             for (path, size, byte) in files {
-                ledger.add(path: Array(path.utf8), size: size, sha256: [UInt8](repeating: byte, count: 32))
+                ledger.add(path: Array(path.utf8), size: size, digest: digest(byte))
             }
             return ledger.sum
         }
@@ -180,7 +190,7 @@ struct PhysicalReaderTests {
         let text = String(decoding: bytes, as: UTF8.self)
         let body = String(text[..<(try #require(text.firstRange(of: "\"Manifest-Checksum\"")).lowerBound)])
         for (old, new) in [
-            ("Version\": 1", "Version\": 3"), ("SHA256", "CRC32C"), ("\"Size\": 1", "\"Size\": -1"),
+            ("Version\": 1", "Version\": 3"), ("CRC32C", "SHA256"), ("\"Size\": 1", "\"Size\": -1"),
             ("\"Timeline\": 1", "\"Timeline\": 0"), ("0/2000028", "0/3000028"), ("\"Path\": \"a\"", "\"Path\": \"\""),
             ("\"WAL-Ranges\"", "\"Others\""),
         ] {
@@ -197,7 +207,7 @@ struct PhysicalReaderTests {
     private func ledger(_ files: [(String, UInt8)]) -> FileLedger {
         var ledger = FileLedger()
         for (path, byte) in files {
-            ledger.add(path: Array(path.utf8), size: 1, sha256: [UInt8](repeating: byte, count: 32))
+            ledger.add(path: Array(path.utf8), size: 1, digest: digest(byte))
         }
         return ledger
     }
@@ -241,7 +251,7 @@ struct PhysicalReaderTests {
             #expect(log.segment(at: Array("pg_wal/00000002.history".utf8)) == nil)
             #expect(log.segment(at: Array("other/\(segment.name)".utf8)) == nil)
             let bytes = testSegment(32, bigEndian: bigEndian)
-            try log.add(segment, path: path, size: Int64(size), sha256: [1], beginning: Array(bytes.prefix(40)))
+            try log.add(segment, path: path, size: Int64(size), digest: digest(1), beginning: Array(bytes.prefix(40)))
             try log.check([WALRange(timeline: 1, begin: segment.begin, end: segment.end)], systemID: "7")
             for (range, systemID) in [
                 (WALRange(timeline: 1, begin: segment.begin, end: LSN(segment.end.value + 1)), "7"),
@@ -255,11 +265,11 @@ struct PhysicalReaderTests {
             for other in [testSegment(33, bigEndian: bigEndian), [UInt8](repeating: 0, count: 40), []] {
                 #expect(throws: PhysicalProblem.self) {
                     try log.add(
-                        segment, path: path, size: Int64(size), sha256: [1], beginning: Array(other.prefix(40)))
+                        segment, path: path, size: Int64(size), digest: digest(1), beginning: Array(other.prefix(40)))
                 }
             }
             #expect(throws: PhysicalProblem.self) {
-                try log.add(segment, path: path, size: 5, sha256: [1], beginning: Array(bytes.prefix(40)))
+                try log.add(segment, path: path, size: 5, digest: digest(1), beginning: Array(bytes.prefix(40)))
             }
         }
     }

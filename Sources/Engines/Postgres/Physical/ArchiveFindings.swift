@@ -1,5 +1,4 @@
 import Core
-import Crypto
 
 /// Reads what an archive of a base backup holds: each file's digest, and the segments of the log, which the server's
 /// manifest leaves out.
@@ -8,7 +7,7 @@ struct ArchiveFindings: ArchiveVisitor, Sendable {
     private(set) var log: LogFindings
     private let prefix: [UInt8]
     // Of the file that is being read.
-    private var digest = SHA256()
+    private var digest = FileDigest.Reader()
     private var beginning: [UInt8] = []
     private var segment: WALSegment?
 
@@ -19,13 +18,13 @@ struct ArchiveFindings: ArchiveVisitor, Sendable {
     }
 
     mutating func begin(_ member: ArchiveMember) throws {
-        digest = SHA256()
+        digest = FileDigest.Reader()
         beginning.removeAll(keepingCapacity: true)
         segment = member.kind == .file ? log.segment(at: prefix + member.path) : nil
     }
 
     mutating func read(_ bytes: UnsafeRawBufferPointer) throws {
-        digest.update(bufferPointer: bytes)
+        digest.update(bytes)
         if segment != nil, beginning.count < SegmentHeader.size {
             beginning.append(contentsOf: bytes.prefix(SegmentHeader.size - beginning.count))
         }
@@ -34,11 +33,11 @@ struct ArchiveFindings: ArchiveVisitor, Sendable {
     mutating func end(_ member: ArchiveMember) throws {
         guard member.kind == .file else { return }
         let path = prefix + member.path
-        let sha256 = Array(digest.finalize())
+        let digest = digest.finish()
         if let segment {
-            try log.add(segment, path: path, size: member.size, sha256: sha256, beginning: beginning)
+            try log.add(segment, path: path, size: member.size, digest: digest, beginning: beginning)
         } else {
-            ledger.add(path: path, size: member.size, sha256: sha256)
+            ledger.add(path: path, size: member.size, digest: digest)
         }
     }
 }
@@ -62,7 +61,7 @@ struct LogFindings: Sendable {
 
     /// Throws where a segment is not what its name says. `beginning` are its first bytes.
     mutating func add(
-        _ segment: WALSegment, path: [UInt8], size: Int64, sha256: [UInt8], beginning: [UInt8]
+        _ segment: WALSegment, path: [UInt8], size: Int64, digest: FileDigest, beginning: [UInt8]
     ) throws(PhysicalProblem) {
         guard UInt64(size) == segmentSize else {
             throw damaged("the segment \(segment.name) of the log has \(size) bytes instead of \(segmentSize)")
@@ -72,7 +71,7 @@ struct LogFindings: Sendable {
         }
         systemIDs.insert(header.systemID)
         numbers[segment.timeline, default: []].insert(segment.number)
-        ledgers[segment.timeline, default: FileLedger()].add(path: path, size: size, sha256: sha256)
+        ledgers[segment.timeline, default: FileLedger()].add(path: path, size: size, digest: digest)
     }
 
     /// Throws where a segment that is needed to start from the backup is missing, or is of another server.

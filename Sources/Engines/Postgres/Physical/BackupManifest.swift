@@ -113,12 +113,14 @@ struct BackupManifestReader: Sendable {
             case .integer(let size)? = fields.removeValue(forKey: "Size"), size >= 0,
             string(&fields, "Last-Modified") != nil
         else { throw unknownLine }
-        guard string(&fields, "Checksum-Algorithm") == "SHA256",
+        guard string(&fields, "Checksum-Algorithm") == "CRC32C",
             let checksum = string(&fields, "Checksum").flatMap({ bytes(hexText: $0.lowercased()) }),
-            checksum.count == SHA256.byteCount
-        else { throw damaged("it has no SHA-256 of the file \(shown(path: path))") }
+            checksum.count == MemoryLayout<UInt32>.size
+        else { throw damaged("it has no CRC-32C of the file \(shown(path: path))") }
         guard fields.isEmpty else { throw unknownLine }
-        ledger.add(path: path, size: size, sha256: checksum)
+        // The server writes the number as it lies in its memory; the processors that its files can be restored on have
+        // the lowest byte first.
+        ledger.add(path: path, size: size, crc32c: checksum.reversed().reduce(0) { $0 << 8 | UInt32($1) })
     }
 
     private mutating func readRange(_ text: ArraySlice<UInt8>) throws(PhysicalProblem) {

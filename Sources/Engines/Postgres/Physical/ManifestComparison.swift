@@ -25,8 +25,8 @@ struct ManifestComparison {
             if let stray = strays.removeValue(forKey: path) { return stray }
             while let entry = upcoming {
                 upcoming = entries.next()
-                if entry.path == path { return entry.fingerprint }
-                strays[entry.path] = entry.fingerprint
+                if entry.path == path { return entry.mark }
+                strays[entry.path] = entry.mark
             }
             return nil
         }
@@ -52,7 +52,7 @@ struct ManifestComparison {
         for entry in manifest.entries {
             switch lanes[root(of: entry.path, among: archives)]?.take(entry.path) {
             case nil: tell(entry.path, "is missing")
-            case entry.fingerprint?: break
+            case entry.mark?: break
             case _?: tell(entry.path, "has another size or content than the manifest says")
             }
         }
@@ -60,15 +60,7 @@ struct ManifestComparison {
             for path in lane.value.left { tell(path, "is not in the manifest") }
         }
         if count > told.count { told.append("and \(count - told.count) more") }
-        if count == 0 { told += sums(manifest, archives) }
         return told
-    }
-
-    /// The names are compared by a few bytes of each digest; this by all of them.
-    private static func sums(_ manifest: FileLedger, _ archives: [String: FileLedger]) -> [String] {
-        var sum = RowSum()
-        for ledger in archives.values { sum.add(ledger.sum) }
-        return sum == manifest.sum ? [] : ["the files' digests do not add up to those of the manifest"]
     }
 
     /// The archive that the file at `path` is in: `pg_tblspc/16385/…` in that tablespace's.

@@ -1,6 +1,5 @@
 import CLinux
 import Core
-import Crypto
 import Glibc
 import Streams
 
@@ -88,7 +87,7 @@ struct StagedInspection: Sendable {
     private static func digest(
         _ directory: String, _ path: [UInt8], _ buffer: UnsafeMutableRawBufferPointer, _ meter: ProgressMeter,
         _ isCancelled: Guarded<Bool>
-    ) throws -> (size: Int64, sha256: [UInt8], beginning: [UInt8])? {
+    ) throws -> (size: Int64, digest: FileDigest, beginning: [UInt8])? {
         let name = (Array(directory.utf8) + path).map { CChar(bitPattern: $0) } + [0]
         let file = linux_open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0)
         guard file >= 0 else {
@@ -96,7 +95,7 @@ struct StagedInspection: Sendable {
             throw PostgresError.directory("read back the file", shown(path: path), error: errno)
         }
         defer { close(file) }
-        var digest = SHA256()
+        var digest = FileDigest.Reader()
         var size: Int64 = 0
         var beginning: [UInt8] = []
         while true {
@@ -109,11 +108,11 @@ struct StagedInspection: Sendable {
             if count == 0 { break }
             let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
             if size == 0 { beginning = Array(bytes.prefix(SegmentHeader.size)) }
-            digest.update(bufferPointer: bytes)
+            digest.update(bytes)
             size += Int64(count)
             meter.add(count)
         }
-        return (size, Array(digest.finalize()), beginning)
+        return (size, digest.finish(), beginning)
     }
 
     // MARK: The log that came along
@@ -129,7 +128,7 @@ struct StagedInspection: Sendable {
             guard let found = try Self.digest("\(cluster.data)/", path, buffer, meter, isCancelled) else { continue }
             do {
                 try findings.add(
-                    segment, path: path, size: found.size, sha256: found.sha256, beginning: found.beginning)
+                    segment, path: path, size: found.size, digest: found.digest, beginning: found.beginning)
             } catch {
                 throw error.ofSet
             }
@@ -183,7 +182,7 @@ private struct InspectionWork {
     private(set) var ledgers: [String: FileLedger]
     private var given = 0
     private var taken = 0
-    private var waiting: [Int: (path: [UInt8], size: Int64, sha256: [UInt8])?] = [:]
+    private var waiting: [Int: (path: [UInt8], size: Int64, digest: FileDigest)?] = [:]
 
     init(entries: FileLedger.Entries, roots: [String]) {
         self.entries = entries
@@ -197,14 +196,15 @@ private struct InspectionWork {
         return (given, entry.path)
     }
 
-    mutating func finish(_ number: Int, _ path: [UInt8], _ found: (size: Int64, sha256: [UInt8], beginning: [UInt8])?)
-    {
-        waiting[number] = .some(found.map { (path, $0.size, $0.sha256) })
+    mutating func finish(
+        _ number: Int, _ path: [UInt8], _ found: (size: Int64, digest: FileDigest, beginning: [UInt8])?
+    ) {
+        waiting[number] = .some(found.map { (path, $0.size, $0.digest) })
         while let next = waiting.removeValue(forKey: taken) {
             taken += 1
             guard let next else { continue }
             ledgers[root(of: next.path), default: FileLedger()].add(
-                path: next.path, size: next.size, sha256: next.sha256)
+                path: next.path, size: next.size, digest: next.digest)
         }
     }
 
