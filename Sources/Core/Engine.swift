@@ -151,7 +151,8 @@ package struct Part: Sendable {
     /// It comes to be while another part is read, and would hold that one back: it is written beside the others,
     /// whatever the number of parts that may be written at once.
     package var isCompanion: Bool
-    /// No server and no dump tool works on this machine while it is read: its compression may use every core.
+    /// Whoever gives it has little to compute meanwhile, as a server that sends its files, and nothing as a disk: its
+    /// compression may use every core.
     package var leavesCoresIdle: Bool
 
     package init(

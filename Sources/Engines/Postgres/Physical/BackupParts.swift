@@ -6,7 +6,7 @@ import Streams
 ///
 /// Nothing of it is on a disk; at most ``depth`` chunks are in memory.
 final class BackupParts: Sendable {
-    private static let depth = 4
+    private static let depth = 8
 
     /// The parts; ends after the manifest, throws where the server fails.
     let stream: AsyncThrowingStream<Part, any Error>
@@ -58,7 +58,9 @@ final class BackupParts: Sendable {
         let source = QueueSource(queue)
         let part =
             if let root {
-                Part(name: ClusterArchive.part(of: root), source: try inspection.archive(source, root: root))
+                Part(
+                    name: ClusterArchive.part(of: root), source: try inspection.archive(source, root: root),
+                    leavesCoresIdle: true)
             } else {
                 Part(name: ClusterArchive.manifest, source: try inspection.manifest(source))
             }
