@@ -16,6 +16,10 @@ package protocol Engine: Sendable {
 
     /// Looks at the destination and finds what would stop a restore, all of it, before anything is touched.
     func plan(_ request: RestoreRequest) async throws -> any RestorePlan
+
+    /// The same as far as it can be told before the database that is to be restored has been recovered, which may take
+    /// hours. What is needed of the disk is an estimate. Changes nothing.
+    func survey(_ request: SurveyRequest) async throws -> RestoreSummary
 }
 
 package struct EngineCapabilities: Sendable {

@@ -42,7 +42,7 @@ package struct Restore: Sendable {
             let plan = try await phases.measure("preflight") {
                 try await preflight(material, at: destination, meter)
             }
-            if plan.summary.alreadyDone { return replay(material) }
+            if plan.summary.alreadyDone { return replay(material.reader) }
 
             let (safety, staged) = try await stageBesideSafety(plan, of: destination, under: lease, phases, meter)
             let comparison = try await compare(staged, with: material, phases, meter)
@@ -293,8 +293,8 @@ package struct Restore: Sendable {
 
     // MARK: Results
 
-    private func replay(_ material: RestoreMaterial) -> JobResult {
-        var result = result(of: material.reader)
+    func replay(_ reader: SetReader) -> JobResult {
+        var result = result(of: reader)
         result.verdict = .proven
         result.proofDepth = .restore
         result.replayed = true

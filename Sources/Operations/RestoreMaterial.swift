@@ -80,29 +80,47 @@ extension Restore {
         return try await BaseSearch(workplace, to: target, notes: notes).base(reader.manifest)
     }
 
-    /// Brings the whole server to life in the scratch place, up to the point that was asked for, takes `database` out of
-    /// it and gives that to `body`. Nothing at the destination is looked at yet, and no lock is held: the log goes on to
-    /// be stored meanwhile.
-    func withDatabase<Result: Sendable>(
-        _ database: String, _ notes: ReadingNotes, _ body: (TakenDatabase) async throws -> Result
-    ) async throws -> Result {
-        // What would stop the restore after hours of recovery is looked at before.
+    /// Recovers the whole server beside the live one, takes `database` out of it and gives that to `body`, unless this
+    /// request has been carried out already. No lock is held meanwhile: the log goes on to be stored.
+    func withDatabase(
+        _ database: String, _ notes: ReadingNotes, _ body: (TakenDatabase) async throws -> JobResult
+    ) async throws -> JobResult {
         _ = try workplace.requireScratch(for: "take one database out of the set")
-        _ = try workplace.destination(job.destination)
+        let destination = try workplace.destination(job.destination)
         let phases = Phases(workplace.clock)
         let meter = ProgressMeter(stage: "check")
-        let reader = try await phases.measure("check") { try await openSet(notes) }
-        if let needed = ThawNeeded(reader.archived, of: reader.manifest.key) { throw needed }
-        guard PhysicalBase.isPhysical(reader.manifest) else { throw notPhysical(reader.manifest.key) }
-        let base = try await recovery(after: reader, notes)
+        let source = try await phases.measure("check") { try await databaseSource(notes) }
+        if let needed = ThawNeeded(source.reader.archived, of: source.reader.manifest.key) { throw needed }
+        // What would stop the restore after hours of recovery is looked at before.
+        let seen = try await phases.measure("survey") { try await survey(database, of: source, at: destination) }
+        if seen.alreadyDone { return replay(source.reader) }
         return try await workplace.withScratch { holder in
             let taken = try await failing(as: .restoreFailedOriginalIntact) {
                 try await workplace.watching(meter) {
-                    try await take(database, out: reader, base, in: holder, phases, meter)
+                    try await take(database, out: source.reader, source.recovery, in: holder, phases, meter)
                 }
             }
             return try await body(taken)
         }
+    }
+
+    /// The set of a whole server, and the log that is to be followed after it, all of it there.
+    func databaseSource(_ notes: ReadingNotes) async throws -> (reader: SetReader, recovery: RecoveryBase?) {
+        let reader = try await openSet(notes)
+        guard PhysicalBase.isPhysical(reader.manifest) else { throw notPhysical(reader.manifest.key) }
+        return (reader, try await recovery(after: reader, notes))
+    }
+
+    /// What the destination can say before the database has been recovered.
+    func survey(
+        _ database: String, of source: (reader: SetReader, recovery: RecoveryBase?), at destination: any Engine
+    ) async throws -> RestoreSummary {
+        await workplace.step("survey")
+        return try await destination.survey(
+            SurveyRequest(
+                requestID: job.requestID, manifest: source.reader.manifest, database: database,
+                createDatabase: job.createDatabase, acknowledgeDisk: job.acknowledgeDisk,
+                acknowledgeBoundObjects: job.acknowledgeBoundObjects))
     }
 
     private func take(
@@ -110,7 +128,7 @@ extension Restore {
         _ phases: Phases, _ meter: ProgressMeter
     ) async throws -> TakenDatabase {
         let restored = try await workplace.restoreToScratch(
-            reader, following: base?.recovery, in: holder, phases, meter)
+            reader, following: base?.recovery, acknowledgeDisk: job.acknowledgeDisk, in: holder, phases, meter)
         guard let promotion = restored.promotion else {
             throw JobFailure(
                 .restoreFailedOriginalIntact, "prove the restored copy", object: reader.manifest.key.description,

@@ -3,14 +3,14 @@ import Sets
 
 extension Restore {
     /// Checks everything a restore would, fetches and authenticates every part, and states the disk and the time it
-    /// would need. Changes nothing and takes no lock.
+    /// would need. Changes nothing and takes no lock. What a database needs that has yet to be recovered is an estimate.
     func rehearse(_ notes: ReadingNotes) async throws -> JobResult {
         let phases = Phases(workplace.clock)
         let destination = try workplace.destination(job.destination)
         if job.sourceDatabase != nil { _ = try workplace.requireScratch(for: "take one database out of the set") }
         let meter = ProgressMeter(stage: "check")
-        let reader = try await phases.measure("check") { try await openSet(notes) }
-        let recovery = try await recovery(after: reader, notes)
+        let source = try await phases.measure("check") { try await rehearsalSource(notes) }
+        let (reader, recovery) = source
         var result = result(of: reader)
         result.dryRun = true
         result.verdict = .inconclusive
@@ -20,8 +20,16 @@ extension Restore {
             result.note(needed)
             return result
         }
-        let material = RestoreMaterial(reader, contents: try await reader.contents(), recovery: recovery)
-        let plan = try await plan(material, at: destination, phases, meter)
+        let plan: RestoreSummary
+        if let database = job.sourceDatabase {
+            plan = try await phases.measure("preflight") { try await survey(database, of: source, at: destination) }
+            try await addScratch(to: &result, source, phases, meter)
+        } else {
+            let material = RestoreMaterial(reader, contents: try await reader.contents(), recovery: recovery)
+            plan = try await phases.measure("preflight") {
+                try await preflight(material, at: destination, meter).summary
+            }
+        }
         meter.begin("fetch", expected: reader.manifest.plainSize)
         let examined = try await phases.measure("fetch") {
             try await workplace.watching(meter) {
@@ -29,43 +37,60 @@ extension Restore {
             }
         }
         result.phases = phases.all
-        result.notes = (plan?.summary.notes ?? []) + examined.notes
-        if let plan {
-            result.details["replaces"] = plan.summary.replaces.map { .string($0) } ?? .null
-            result.details["alreadyDone"] = .bool(plan.summary.alreadyDone)
-            result.details["neededBytes"] = .exact(plan.summary.neededBytes)
-            result.details["freeBytes"] = plan.summary.freeBytes.map { .exact($0) } ?? .null
-        } else {
-            result.notes.append(
-                "the destination was not looked at: what the database needs there shows once it has been taken out of "
-                    + "the recovered server")
-        }
-        try await estimate(&result, material, phases, notes)
+        result.notes += plan.notes + examined.notes
+        result.details["replaces"] = plan.replaces.map { .string($0) } ?? .null
+        result.details["alreadyDone"] = .bool(plan.alreadyDone)
+        result.details.merge(Self.disk(plan)) { $1 }
+        try await estimate(&result, reader, recovery, phases, notes)
         result.notes += notes.all
         return result
     }
 
-    /// `nil` where what is to be restored is first to be taken out of a recovered server.
-    private func plan(
-        _ material: RestoreMaterial, at destination: any Engine, _ phases: Phases, _ meter: ProgressMeter
-    ) async throws -> (any RestorePlan)? {
-        guard job.sourceDatabase == nil else { return nil }
-        return try await phases.measure("preflight") { try await preflight(material, at: destination, meter) }
+    private func rehearsalSource(
+        _ notes: ReadingNotes
+    ) async throws -> (reader: SetReader, recovery: RecoveryBase?) {
+        if job.sourceDatabase != nil { return try await databaseSource(notes) }
+        let reader = try await openSet(notes)
+        return (reader, try await recovery(after: reader, notes))
+    }
+
+    /// Whether the server can be recovered where the database would be taken out of it.
+    private func addScratch(
+        to result: inout JobResult, _ source: (reader: SetReader, recovery: RecoveryBase?), _ phases: Phases,
+        _ meter: ProgressMeter
+    ) async throws {
+        let acknowledgeDisk = job.acknowledgeDisk
+        let scratch = try await failing(as: .restoreFailedOriginalIntact) {
+            try await phases.measure("scratch.preflight") {
+                try await workplace.surveyScratch(
+                    for: source.reader, following: source.recovery?.recovery, acknowledgeDisk: acknowledgeDisk, meter)
+            }
+        }
+        result.notes += scratch.notes
+        result.details["scratch"] = .object(Self.disk(scratch))
+    }
+
+    private static func disk(_ summary: RestoreSummary) -> [String: JSON] {
+        [
+            "neededBytes": .exact(summary.neededBytes),
+            "freeBytes": summary.freeBytes.map { .exact($0) } ?? .null,
+        ]
     }
 
     // MARK: How long it would take
 
     private func estimate(
-        _ result: inout JobResult, _ material: RestoreMaterial, _ phases: Phases, _ notes: ReadingNotes
+        _ result: inout JobResult, _ reader: SetReader, _ recovery: RecoveryBase?, _ phases: Phases,
+        _ notes: ReadingNotes
     ) async throws {
-        let manifest = material.manifest
+        let manifest = reader.manifest
         guard PhysicalBase.isPhysical(manifest) else {
             result.details["estimatedSeconds"] = .integer(estimatedSeconds(manifest, phases.all["fetch"] ?? 0))
             return
         }
         // How fast files are written and log is replayed here shows in what earlier restores took, and nowhere else.
-        let rates = try await MeasuredRates.find(besides: material.reader, at: workplace, notes)
-        let logBytes = material.recovery?.needed.bytes ?? 0
+        let rates = try await MeasuredRates.find(besides: reader, at: workplace, notes)
+        let logBytes = recovery?.needed.bytes ?? 0
         let seconds = rates.seconds(for: manifest.plainSize, log: logBytes)
         result.details["estimatedSeconds"] = seconds.map { .integer($0) } ?? .null
         result.details["estimate"] = .string(rates.text(isForLog: logBytes > 0))

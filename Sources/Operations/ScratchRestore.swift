@@ -65,14 +65,36 @@ extension Workplace {
         return try result.get()
     }
 
+    /// Looks at the scratch place as a restore there would. Nothing is left of it.
+    func surveyScratch(
+        for reader: SetReader, following recovery: Recovery?, acknowledgeDisk: Bool, _ meter: ProgressMeter
+    ) async throws -> RestoreSummary {
+        let place = try requireScratch(for: "bring the set to life")
+        return try await withScratch { holder in
+            let scratch = try await holder.open(place, for: reader.manifest, meter)
+            let request = request(
+                reader, try await reader.contents(), reader, recovery, acknowledgeDisk: acknowledgeDisk, meter)
+            return try await planScratch(request, in: scratch, of: place).summary
+        }
+    }
+
     /// Restores the set to a scratch place as a restore to the source would: looked at, staged, read back, compared with
     /// what was recorded, put in place, and looked through by its server. `recovery` says how far the log is to be
-    /// followed. Nothing of the source is used. Every part of the set has been read to its end afterwards.
+    /// followed. Nothing of the source is used. Every part of the set has been read to its end afterwards. Where there is
+    /// too little room for a whole server it is refused before anything is written, unless `acknowledgeDisk`.
     ///
     /// The phases `scratch`, `preflight`, `stage`, `compare`, `promote` and `check` are measured.
     func restoreToScratch(
-        _ reader: SetReader, following recovery: Recovery? = nil, in holder: ScratchHolder, _ phases: Phases,
-        _ meter: ProgressMeter
+        _ reader: SetReader, following recovery: Recovery? = nil, acknowledgeDisk: Bool = false,
+        in holder: ScratchHolder, _ phases: Phases, _ meter: ProgressMeter
+    ) async throws -> ScratchRestore {
+        try await bringToLife(
+            reader, following: recovery, acknowledgeDisk: acknowledgeDisk, in: holder, phases, meter)
+    }
+
+    private func bringToLife(
+        _ reader: SetReader, following recovery: Recovery?, acknowledgeDisk: Bool, in holder: ScratchHolder,
+        _ phases: Phases, _ meter: ProgressMeter
     ) async throws -> ScratchRestore {
         let place = try requireScratch(for: "bring the set to life")
         // A set that cannot be read starts no server.
@@ -84,11 +106,8 @@ extension Workplace {
         }
         let parts = NotingOpener(reader)
         let plan = try await phases.measure("preflight") {
-            try await scratch.destination.plan(request(reader, recorded, parts, recovery, meter))
-        }
-        // A scratch place in which something stands may be one that somebody needs.
-        guard plan.summary.replaces == nil, !plan.summary.alreadyDone else {
-            throw occupied(place, plan.summary.replaces)
+            let request = request(reader, recorded, parts, recovery, acknowledgeDisk: acknowledgeDisk, meter)
+            return try await planScratch(request, in: scratch, of: place)
         }
         await step("stage")
         meter.begin("stage", expected: reader.manifest.plainSize)
@@ -120,6 +139,17 @@ extension Workplace {
             notes: plan.summary.notes + comparison.reprints + promotion.notes + findings)
     }
 
+    private func planScratch(
+        _ request: RestoreRequest, in scratch: any Scratch, of place: any ScratchPlace
+    ) async throws -> any RestorePlan {
+        let plan = try await scratch.destination.plan(request)
+        // A scratch place in which something stands may be one that somebody needs.
+        guard plan.summary.replaces == nil, !plan.summary.alreadyDone else {
+            throw occupied(place, plan.summary.replaces)
+        }
+        return plan
+    }
+
     private func promoteScratch(
         _ staged: any StagedRestore, _ reader: SetReader, _ phases: Phases, _ meter: ProgressMeter
     ) async throws -> Promotion {
@@ -141,13 +171,17 @@ extension Workplace {
     }
 
     /// Nothing of what a scratch restore is asked for may depend on an earlier one, so its request is a new one.
+    ///
+    /// How much room there is for a whole server is always known, for its directory is here. On another's server it may
+    /// not be, and nobody is there to say that it is enough.
     private func request(
         _ reader: SetReader, _ recorded: Contents, _ parts: any PartOpener, _ recovery: Recovery?,
-        _ meter: ProgressMeter
+        acknowledgeDisk: Bool, _ meter: ProgressMeter
     ) -> RestoreRequest {
         RestoreRequest(
             requestID: .random(hexText(random(8))), setKey: reader.manifest.key, manifest: reader.manifest,
-            contents: recorded, parts: parts, createDatabase: true, restoreRoles: .missing, acknowledgeDisk: true,
+            contents: recorded, parts: parts, createDatabase: true, restoreRoles: .missing,
+            acknowledgeDisk: acknowledgeDisk || !PhysicalBase.isPhysical(reader.manifest),
             acknowledgeBoundObjects: true, verifiedContents: { _ in nil }, recovery: recovery, meter: meter)
     }
 

@@ -386,4 +386,86 @@ struct RecoveryTests {
             #expect(nowhere?.exitCode == .configuration)
         }
     }
+
+    /// Shows that a dry run for one database looks at the scratch place and at the destination as the real run does, says
+    /// what each needs and has, and leaves both as they were.
+    @Test func oneDatabaseDryRun() async throws {
+        try await withSite { site in
+            let engine = site.clinic.engine
+            let live = Array("live rows\n".utf8)
+            engine.text = live
+            site.clinic.workplace.destination = { _ in engine }
+            let asked = Guarded<[SurveyRequest]>([])
+            engine.onSurvey { request in
+                asked.withLock { $0.append(request) }
+                return RestoreSummary(
+                    replaces: "the live one", alreadyDone: false, neededBytes: 700, freeBytes: 900, notes: ["seen"])
+            }
+            site.place.set {
+                $0.summary.neededBytes = 70
+                $0.summary.freeBytes = 90
+            }
+            let before = site.clinic.firstMemory.keys
+            let plan = try await site.restore(Self.time(7201), database: "patients", dryRun: true)
+            #expect(plan.dryRun && plan.backupKey == site.keys[2])
+            #expect(plan.details["replaces"] == .string("the live one"))
+            #expect(plan.details["neededBytes"] == .integer(700) && plan.details["freeBytes"] == .integer(900))
+            #expect(plan.details["scratch"]?["neededBytes"] == .integer(70))
+            #expect(plan.details["scratch"]?["freeBytes"] == .integer(90))
+            #expect(plan.details["log"]?["segments"] == .integer(3))
+            #expect(plan.notes.contains("seen") && plan.notes.contains("planned"))
+            #expect(asked.value.map(\.database) == ["patients"])
+            #expect(asked.value.first?.manifest.key == site.keys[2])
+            #expect(site.place.now.recoveries == [RecoveryTarget(Self.time(7201).point, timeline: 1)])
+            #expect(site.place.now.opened == 1 && site.place.now.promoted.isEmpty)
+            #expect(engine.text == live && site.clinic.firstMemory.keys == before)
+        }
+    }
+
+    /// Shows that what would stop the restore at the destination, or in the scratch place, stops the dry run and the real
+    /// run with the same words before anything is recovered, and that a request that was carried out is not once more.
+    @Test func oneDatabaseIsRefusedFirst() async throws {
+        try await withSite { site in
+            let engine = site.clinic.engine
+            let live = Array("live rows\n".utf8)
+            engine.text = live
+            site.clinic.workplace.destination = { _ in engine }
+            site.place.set { $0.databases["patients"] = [2] }
+            let refusal = JobFailure(
+                .restoreFailedOriginalIntact, "restore", object: "text", cause: "the disk is too small", hint: "")
+            for dryRun in [true, false] {
+                engine.onSurvey { _ in throw refusal }
+                let error = await #expect(throws: JobFailure.self) {
+                    try await site.restore(Self.time(7201), database: "patients", dryRun: dryRun)
+                }
+                #expect(error?.cause == refusal.cause && error?.exitCode == .restoreFailedOriginalIntact)
+                #expect(site.place.now.opened == 0)
+                engine.onSurvey { _ in
+                    RestoreSummary(replaces: nil, alreadyDone: false, neededBytes: 0, freeBytes: nil, notes: [])
+                }
+                site.place.set { $0.faults[.plan] = refusal }
+                let scratch = await #expect(throws: JobFailure.self) {
+                    try await site.restore(Self.time(7201), database: "patients", dryRun: dryRun)
+                }
+                #expect(scratch?.cause == refusal.cause && scratch?.exitCode == .restoreFailedOriginalIntact)
+                #expect(site.place.now.promoted.isEmpty)
+                site.place.set {
+                    $0.opened = 0; $0.closed = 0
+                }
+                // A set of one database has none to be taken out of it.
+                site.clinic.engine.details = [:]
+                let logical = try #require(try await site.clinic.backup().backupKey)
+                let kind = await #expect(throws: JobFailure.self) {
+                    try await site.restore(nil, .exact(logical), database: "patients", dryRun: dryRun)
+                }
+                #expect(kind?.exitCode == .eventRefused)
+            }
+            engine.onSurvey { _ in
+                RestoreSummary(replaces: nil, alreadyDone: true, neededBytes: 0, freeBytes: nil, notes: [])
+            }
+            let replay = try await site.restore(Self.time(7201), database: "patients")
+            #expect(replay.replayed && replay.verdict == .proven)
+            #expect(site.place.now.opened == 0 && engine.text == live)
+        }
+    }
 }

@@ -18,6 +18,8 @@ final class TextScratchPlace: ScratchPlace {
         var acts: [Step: @Sendable () async throws -> Void] = [:]
         /// What stands there already.
         var occupant: String?
+        var summary = RestoreSummary(
+            replaces: nil, alreadyDone: false, neededBytes: 0, freeBytes: nil, notes: ["planned"])
         /// What the restored copy reads as.
         var reading: @Sendable ([UInt8]) -> [UInt8] = { $0 }
         /// The recoveries that were asked for.
@@ -108,8 +110,9 @@ private struct TextScratchPlan: RestorePlan {
     let request: RestoreRequest
 
     var summary: RestoreSummary {
-        RestoreSummary(
-            replaces: place.now.occupant, alreadyDone: false, neededBytes: 0, freeBytes: nil, notes: ["planned"])
+        var summary = place.now.summary
+        summary.replaces = place.now.occupant
+        return summary
     }
 
     func stage() async throws -> any StagedRestore {

@@ -112,6 +112,9 @@ final class TextEngine: Engine {
     private let clock: any WallClock
     private let state: Guarded<[UInt8]>
     private let facts = Guarded<[String: String]>([:])
+    private let look = Guarded<@Sendable (SurveyRequest) throws -> RestoreSummary>({ _ in
+        RestoreSummary(replaces: "text", alreadyDone: false, neededBytes: 0, freeBytes: nil, notes: [])
+    })
 
     init(clock: any WallClock) {
         self.clock = clock
@@ -123,6 +126,13 @@ final class TextEngine: Engine {
         get { facts.value }
         set { facts.withLock { $0 = newValue } }
     }
+
+    /// What it answers before the database that is to be restored has been recovered.
+    func onSurvey(_ body: @escaping @Sendable (SurveyRequest) throws -> RestoreSummary) {
+        look.withLock { $0 = body }
+    }
+
+    func survey(_ request: SurveyRequest) async throws -> RestoreSummary { try look.value(request) }
 
     /// What stands in the source.
     var text: [UInt8] {

@@ -26,7 +26,7 @@ struct DatabaseRestore: RestorePlan {
             let connection = try await Destination.openBeside(engine.endpoint)
             defer { connection.close() }
             let destination = try await Destination.read(connection, name: engine.endpoint.database)
-            if isDone(request, destination) {
+            if isDone(request.requestID, request.setKey, destination) {
                 return FinishedRestore(
                     summary: RestoreSummary(
                         replaces: nil, alreadyDone: true,
@@ -36,7 +36,8 @@ struct DatabaseRestore: RestorePlan {
             }
             var preflight = RestorePreflight(
                 connection: connection, destination: destination, request: request, properties: properties)
-            let programs = try await findPrograms(engine, destination, &preflight)
+            let (programs, missing) = try await findPrograms(engine, destination)
+            if let missing { preflight.add(problem: missing) }
             try await preflight.run()
             let aside = try await Leftovers(connection, database: destination.name).replaced()
             guard preflight.problems.isEmpty, let programs else {
@@ -54,21 +55,20 @@ struct DatabaseRestore: RestorePlan {
     }
 
     /// Whether the database that stands there says that it is what this request made.
-    private static func isDone(_ request: RestoreRequest, _ destination: Destination) -> Bool {
-        guard request.requestID.isReplayable, let marker = destination.existing?.comment.marker else { return false }
-        return marker.kind == .restored && marker.requestID == request.requestID.description
-            && marker.setKey == request.setKey.description && marker.database == destination.name
+    static func isDone(_ requestID: RequestID, _ setKey: BackupKey, _ destination: Destination) -> Bool {
+        guard requestID.isReplayable, let marker = destination.existing?.comment.marker else { return false }
+        return marker.kind == .restored && marker.requestID == requestID.description
+            && marker.setKey == setKey.description && marker.database == destination.name
     }
 
-    /// A missing program stands in the list with the other problems.
-    private static func findPrograms(
-        _ engine: PostgresDatabase, _ destination: Destination, _ preflight: inout RestorePreflight
-    ) async throws -> RestorePrograms? {
+    /// What is missing stands in the list with the other problems.
+    static func findPrograms(
+        _ engine: PostgresDatabase, _ destination: Destination
+    ) async throws -> (programs: RestorePrograms?, missing: String?) {
         do {
-            return try await RestorePrograms(engine, serverMajor: destination.major)
+            return (try await RestorePrograms(engine, serverMajor: destination.major), nil)
         } catch let error as PostgresError where [.tool, .toolVersion].contains(error.kind) {
-            preflight.add(problem: "\(error.object): \(error.cause) (\(error.hint))")
-            return nil
+            return (nil, "\(error.object): \(error.cause) (\(error.hint))")
         }
     }
 
