@@ -83,13 +83,18 @@ extension Workplace {
     /// followed. Nothing of the source is used. Every part of the set has been read to its end afterwards. Where there is
     /// too little room for a whole server it is refused before anything is written, unless `acknowledgeDisk`.
     ///
-    /// The phases `scratch`, `preflight`, `stage`, `compare`, `promote` and `check` are measured.
+    /// The phases `scratch`, `preflight`, `stage`, `compare`, `promote` and `check` are measured. A failure there is none
+    /// of a restore: nothing stood there before.
     func restoreToScratch(
         _ reader: SetReader, following recovery: Recovery? = nil, acknowledgeDisk: Bool = false,
         in holder: ScratchHolder, _ phases: Phases, _ meter: ProgressMeter
     ) async throws -> ScratchRestore {
-        try await bringToLife(
-            reader, following: recovery, acknowledgeDisk: acknowledgeDisk, in: holder, phases, meter)
+        do {
+            return try await bringToLife(
+                reader, following: recovery, acknowledgeDisk: acknowledgeDisk, in: holder, phases, meter)
+        } catch let failure as any Failure where failure.exitCode.isOfReplacement {
+            throw JobFailure(failure, as: .inconclusive)
+        }
     }
 
     private func bringToLife(
@@ -202,6 +207,16 @@ extension Workplace {
                     "the scratch copy was not removed by itself; it goes with the scratch place",
                     metadata: ["why": "\(error)"])
             }
+        }
+    }
+}
+
+extension ExitCode {
+    /// Says what became of what stood at the destination.
+    fileprivate var isOfReplacement: Bool {
+        switch self {
+        case .restoreFailedOriginalIntact, .restoreFailedRolledBack, .rollbackFailed: true
+        default: false
         }
     }
 }
