@@ -3,7 +3,7 @@ import Core
 /// How a target is recovered and rehearsed.
 ///
 /// Environment: `BACKUP_METHOD`, `BACKUP_WAL_SLOT`, `RESTORE_DIRECTORY`, `SCRATCH_DIRECTORY`,
-/// `BACKUP_SCRATCH_DESTINATION`, `VERIFY_MIN_INTEGRITY`, `VERIFY_MIN_ACCESSIBILITY`, `VERIFY_MAX_SECONDS`,
+/// `BACKUP_SCRATCH_DESTINATION`, `POSTGRES_PRELOAD_LIBRARIES`, `VERIFY_MIN_INTEGRITY`, `VERIFY_MIN_ACCESSIBILITY`, `VERIFY_MAX_SECONDS`,
 /// `VERIFY_MIN_RATE`, `AWS_BACKUP_VAULT`, `AWS_BACKUP_RESOURCE_ARN`, `AWS_BACKUP_ROLE_ARN`. File: `method`, `walSlot`,
 /// `restoreDirectory`, `scratchDirectory`, `scratchDestination`, `verifyMinIntegrity` and so on.
 extension TargetReader {
@@ -35,6 +35,7 @@ extension TargetReader {
                 [.scratchDirectory],
                 because: "sets of \(engine.rawValue) are proven at \(Setting.scratchDestination.variable)")
         }
+        recovery.preloadLibraries = try preloadLibraries(engine, recovery)
         try refuseOverlap(recovery)
         if recovery.hasScratch {
             recovery.thresholds = try thresholds()
@@ -104,6 +105,38 @@ extension TargetReader {
         }
         return found.text
     }
+
+    /// Libraries for the servers that recoveries and proofs start.
+    private mutating func preloadLibraries(
+        _ engine: EngineName, _ recovery: RecoverySettings
+    ) throws(ConfigurationError) -> [String] {
+        guard engine == .postgres else {
+            try refuse([.preloadLibraries], because: "the engine is \(engine.rawValue)")
+            return []
+        }
+        guard recovery.method == .physical || recovery.scratchDirectory != nil else {
+            try refuse([.preloadLibraries], because: "no server is started to recover or to prove a set")
+            return []
+        }
+        guard let found = try find(.preloadLibraries) else { return [] }
+        for library in found.values {
+            // The server reads a list, in which blanks, commas and quotes mean something.
+            let isName = library.utf8.allSatisfy { Self.libraryBytes.contains($0) } && !library.contains("..")
+            guard isName, (1...Self.longestLibrary).contains(library.utf8.count) else {
+                throw ConfigurationError(
+                    found.name, "a library in it has no name that a server could load",
+                    hint: "as in shared_preload_libraries: timescaledb,pg_stat_statements")
+            }
+        }
+        guard Set(found.values).count == found.values.count else {
+            throw ConfigurationError(found.name, "it names a library twice", hint: "name each once")
+        }
+        return found.values
+    }
+
+    private static let longestLibrary = 255
+    private static let libraryBytes = Set(
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./$".utf8)
 
     /// What is left of a scratch server is removed, and what was restored is not.
     private func refuseOverlap(_ recovery: RecoverySettings) throws(ConfigurationError) {

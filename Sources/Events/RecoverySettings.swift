@@ -20,6 +20,8 @@ package struct RecoverySettings: Equatable, Sendable {
     /// The configured destination on whose server sets are brought to life to be proven, for engines that have no
     /// server of their own inside the job.
     package var scratchDestination: String?
+    /// Libraries that a PostgreSQL server of our own loads when it starts, by name.
+    package var preloadLibraries: [String] = []
     package var thresholds = ProofThresholds()
 
     /// Whether a set can be brought to life here without touching what is in use.

@@ -13,7 +13,7 @@ enum Setting: CaseIterable {
     case storageClass, hourlyClass, dailyClass, weeklyClass, monthlyClass, annualClass, manualClass, safetyClass
     case secondaryStore, secondaryEndpoint, secondaryRegion, secondaryAddressing, secondaryEncryption
     case secondaryEncryptionKey, secondaryProfile, secondaryAccessKeyID, secondarySecretAccessKey
-    case method, walSlot, restoreDirectory, scratchDirectory, scratchDestination
+    case method, walSlot, restoreDirectory, scratchDirectory, scratchDestination, preloadLibraries
     case minimumIntegrity, minimumAccessibility, maximumSeconds, minimumRate
     case awsBackupVault, awsBackupResource, awsBackupRole
 
@@ -30,7 +30,9 @@ enum Setting: CaseIterable {
     /// A list in the file; separated by commas in the environment.
     var isList: Bool {
         switch self {
-        case .recipients, .optionalRecipients, .identities, .auditRecipients, .trustedSigners, .gpgKeys: true
+        case .recipients, .optionalRecipients, .identities, .auditRecipients, .trustedSigners, .gpgKeys,
+            .preloadLibraries:
+            true
         default: false
         }
     }
@@ -113,6 +115,7 @@ enum Setting: CaseIterable {
         case .restoreDirectory: ("RESTORE_DIRECTORY", "restoreDirectory")
         case .scratchDirectory: ("SCRATCH_DIRECTORY", "scratchDirectory")
         case .scratchDestination: ("BACKUP_SCRATCH_DESTINATION", "scratchDestination")
+        case .preloadLibraries: ("POSTGRES_PRELOAD_LIBRARIES", "preloadLibraries")
         case .minimumIntegrity: ("VERIFY_MIN_INTEGRITY", "verifyMinIntegrity")
         case .minimumAccessibility: ("VERIFY_MIN_ACCESSIBILITY", "verifyMinAccessibility")
         case .maximumSeconds: ("VERIFY_MAX_SECONDS", "verifyMaxSeconds")

@@ -125,7 +125,7 @@ extension Sources {
         RecoverySite(
             directory: directory, tools: postgresTools, handOver: try Self.handOver(),
             temporaryDirectory: environment["TMPDIR"].flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "/tmp",
-            random: systemRandom)
+            preloadLibraries: target.recovery.preloadLibraries, random: systemRandom)
     }
 
     /// The running program itself, which a recovered server calls for its log.

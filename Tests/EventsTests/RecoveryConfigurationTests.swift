@@ -30,6 +30,7 @@ struct RecoveryConfigurationTests {
             "VERIFY_MAX_SECONDS": "3600", "VERIFY_MIN_RATE": "5000000000", "AWS_BACKUP_VAULT": "clinic",
             "AWS_BACKUP_RESOURCE_ARN": "arn:aws:rds:eu-central-1:123456789012:db:clinic",
             "AWS_BACKUP_ROLE_ARN": "arn:aws:iam::123456789012:role/service-role/backup",
+            "POSTGRES_PRELOAD_LIBRARIES": "timescaledb, $libdir/pg_stat_statements",
             "BACKUP_DESTINATION_SHELF": "file:///srv/shelf",
             "BACKUP_DESTINATION_STAGING": "postgres://restore:x@127.0.0.1/staging",
         ])
@@ -39,6 +40,7 @@ struct RecoveryConfigurationTests {
         #expect(
             recovery.thresholds
                 == ProofThresholds(integrity: 99, accessibility: 98, seconds: 3600, bytesPerSecond: 5_000_000_000))
+        #expect(recovery.preloadLibraries == ["timescaledb", "$libdir/pg_stat_statements"])
         #expect(target.awsBackup?.vault == "clinic" && target.awsBackup?.roleARN.hasSuffix("/backup") == true)
         #expect(target.awsBackup?.resourceARN == "arn:aws:rds:eu-central-1:123456789012:db:clinic")
         let event = target.forEvents
@@ -56,6 +58,7 @@ struct RecoveryConfigurationTests {
               recipients: [aes:/keys/clinic.key]
               scratchDirectory: /srv/scratch
               scratchDestination: staging
+              preloadLibraries: [auto_explain]
               verifyMaxSeconds: 60
             targets:
               server:
@@ -76,6 +79,7 @@ struct RecoveryConfigurationTests {
         #expect(targets.map(\.recovery.slot) == [nil, "lifeboat_server", nil])
         #expect(targets.map(\.recovery.scratchDirectory) == ["/srv/scratch", "/srv/scratch", nil])
         #expect(targets.map(\.recovery.scratchDestination) == [nil, nil, "staging"])
+        #expect(targets.map(\.recovery.preloadLibraries) == [["auto_explain"], ["auto_explain"], []])
         #expect(targets.allSatisfy { $0.recovery.thresholds.seconds == 60 && $0.recovery.hasScratch })
     }
 }

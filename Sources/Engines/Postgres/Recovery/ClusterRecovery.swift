@@ -148,7 +148,8 @@ struct ClusterRecovery: Sendable {
         guard !libraries.isEmpty else { return [] }
         let missing = libraries.filter { !tools.hasLibrary($0) }
         return [
-            "recovered without the libraries that the cluster is set to load: \(libraries.joined(separator: ", "))"
+            "recovered without libraries that the cluster is set to load: \(libraries.joined(separator: ", ")); name in "
+                + "POSTGRES_PRELOAD_LIBRARIES what it cannot do without"
                 + (missing.isEmpty ? "" : "; not here at all: \(missing.joined(separator: ", "))")
         ]
     }
@@ -158,7 +159,9 @@ extension ServerTools {
     /// Whether the server would find a library of this name.
     func hasLibrary(_ name: String) -> Bool {
         let plain = name.hasPrefix("$libdir/") ? String(name.dropFirst("$libdir/".utf8.count)) : name
-        let path = plain.hasPrefix("/") ? plain : "\(directory)/../lib/\(plain)"
-        return access(path, F_OK) == 0 || access("\(path).so", F_OK) == 0
+        // Debian's and Red Hat's layout of a version of its own, and that of a server built into one place.
+        let paths =
+            plain.hasPrefix("/") ? [plain] : ["lib", "lib/postgresql"].map { "\(directory)/../\($0)/\(plain)" }
+        return paths.contains { access($0, F_OK) == 0 || access("\($0).so", F_OK) == 0 }
     }
 }

@@ -34,7 +34,8 @@ struct PhysicalPreflight {
         }
         let owner = try cluster.owner(problems: &problems)
         for library in site.preloadLibraries where !tools.hasLibrary(library) {
-            problems.append("the library \(library), which is to be loaded, is not in \(tools.directory)/../lib")
+            problems.append(
+                "the library \(library) of POSTGRES_PRELOAD_LIBRARIES is not beside the server in \(tools.directory)")
         }
         let log = try await checkTarget()
         if problems.isEmpty { try checkRoom(log) }

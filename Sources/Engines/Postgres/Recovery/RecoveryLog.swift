@@ -110,10 +110,10 @@ final class RecoveryLog: Sendable {
             hint: "see the error before this one"),
         Known(
             pattern: "could not access file", cause: "a library that the server is to load is not here",
-            hint: "use an image that has it, or leave it out of the libraries to be loaded"),
+            hint: "use an image that has it, or leave it out of POSTGRES_PRELOAD_LIBRARIES"),
         Known(
             pattern: "resource manager with ID", cause: "the log holds changes by an extension that was not loaded",
-            hint: "name the extension's library among those that are loaded, in an image that has it"),
+            hint: "name the extension's library in POSTGRES_PRELOAD_LIBRARIES, in an image that has it"),
         Known(
             pattern: "not compatible with", cause: "the files are of another version of the server",
             hint: "use an image with the server version that the set names"),

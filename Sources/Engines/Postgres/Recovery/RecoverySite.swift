@@ -2,7 +2,8 @@ package import Core
 
 /// Where and with what a physical set is brought back to life.
 ///
-/// The settings are `RESTORE_DIRECTORY` (or `SCRATCH_DIRECTORY`) and `POSTGRES_BIN`; the rest is the program's own.
+/// The settings are `RESTORE_DIRECTORY` (or `SCRATCH_DIRECTORY`), `POSTGRES_BIN` and `POSTGRES_PRELOAD_LIBRARIES`; the
+/// rest is the program's own.
 package struct RecoverySite: Sendable {
     /// The absolute path of a directory that is empty, or not there yet. The cluster becomes `data` in it, its
     /// tablespaces `tablespaces/<oid>`.
