@@ -132,6 +132,8 @@ struct StoredLog: WALLibrary {
     let systemID: String
     /// What opening a segment of this number fails with.
     var broken: UInt64?
+    /// What becomes of the bytes of the segment of this number.
+    var changed: (number: UInt64, change: @Sendable ([UInt8]) -> [UInt8])?
     static let segmentSize: UInt64 = 16 << 20
 
     /// All segments but the last, which is still being written.
@@ -188,7 +190,11 @@ struct StoredLog: WALLibrary {
             throw JobFailure(.store, "read the log", object: segment.name, cause: "the store is away", hint: "wait")
         }
         guard systemID == self.systemID, let path = files[file] else { return nil }
-        return MemorySource(try contentsOfFile(path))
+        let bytes = try contentsOfFile(path)
+        if case .segment(let segment) = file, let changed, changed.number == segment.number {
+            return MemorySource(changed.change(bytes))
+        }
+        return MemorySource(bytes)
     }
 }
 

@@ -8,10 +8,8 @@ import Testing
 @testable import PostgresEngine
 
 /// `linux_start_owned` as ourselves, without input.
-func startOwned(_ path: String, _ arguments: [UnsafeMutablePointer<CChar>?]) -> Int32 {
+func startOwned(_ path: String, _ arguments: [UnsafeMutablePointer<CChar>?], output: Int32) -> Int32 {
     let nothing: [UnsafeMutablePointer<CChar>?] = [nil]
-    let output = linux_open("/dev/null", O_WRONLY, 0)
-    defer { close(output) }
     return linux_start_owned(path, arguments, nothing, "/", -1, output, -1, -1, SIGQUIT)
 }
 
@@ -63,9 +61,11 @@ struct RecoveryRefusalTests {
                 request.manifest.sourceSize = 1 << 60
             }
             #expect(small?.cause.contains("are needed there, and") == true)
+            #expect(small?.exitCode == .restoreFailedOriginalIntact)
             try writeFile("\(directory)/keep", "this")
             let full = try await refusal(directory)
             #expect(full?.cause.contains("it is not empty: there is 'keep'") == true)
+            #expect(full?.exitCode == .restoreFailedOriginalIntact)
             #expect(try contentsOfFile("\(directory)/keep") == Array("this".utf8))
             let file = try await refusal("\(directory)/keep")
             #expect(file != nil)
@@ -96,11 +96,13 @@ struct RecoveryRefusalTests {
             }
             #expect(other?.kind == .toolVersion)
             #expect(other?.cause.contains("need a server of exactly version 9") == true)
+            #expect(other?.exitCode == .restoreFailedOriginalIntact)
             let nothing = try await refusal(directory) { _, site in site.tools = ToolSearch(directories: ["/nowhere"])
             }
             #expect(nothing?.kind == .toolVersion)
             let library = try await refusal(directory) { _, site in site.preloadLibraries = ["no_such_library"] }
-            #expect(library?.cause.contains("the library no_such_library, which is to be loaded, is not in") == true)
+            #expect(
+                library?.cause.contains("the library no_such_library of POSTGRES_PRELOAD_LIBRARIES is not") == true)
             let dump = try await refusal(directory) { request, _ in request.manifest.details = [:] }
             #expect(dump?.cause == "it is not a whole server's files")
         }

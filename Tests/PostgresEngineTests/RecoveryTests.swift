@@ -1,3 +1,4 @@
+import CLinux
 import Core
 import Glibc
 import Streams
@@ -76,6 +77,8 @@ struct RecoveryTests {
             try await withClusterDirectory { first in
                 try await PostgresDirectory(fixture.site(first, program)).restore(
                     fixture.request("first", RecoveryTarget(.lsn(fixture.commits[1].lsn))))
+                // What is written after it lies in segments that a server shutting down would use again.
+                _ = try await fixture.query("ALTER SYSTEM SET wal_keep_size = '1GB'", in: first)
                 _ = try await fixture.query("INSERT INTO public.events VALUES (22, 'x')", in: first)
                 _ = try await fixture.query("SELECT pg_switch_wal()", in: first)
                 var log = try StoredLog(directory: "\(first)/data/pg_wal", systemID: fixture.log.systemID)
@@ -141,6 +144,37 @@ struct RecoveryTests {
         }
     }
 
+    /// Nor must a segment that is of another server or too short, or one whose records were damaged before it was stored:
+    /// there a server ends its recovery as if all were well. A target before it can be had.
+    @Test("does not take a damaged segment for the end")
+    func damagedLog() async throws {
+        let fixture = try await RecoveryFixture.shared.value
+        let lost = try #require(fixture.log.segments.first { $0.begin >= fixture.commits[1].lsn })
+        let cases: [(@Sendable ([UInt8]) -> [UInt8], String)] = [
+            ({ $0.prefix(60) + $0[60..<80].map { $0 ^ 1 } + $0.dropFirst(80) }, "could read it to"),
+            ({ $0.prefix(24) + [$0[24] ^ 1] + $0.dropFirst(25) }, "\(lost.name) is of the server"),
+            ({ Array($0.dropLast(512)) }, "\(lost.name) has 16776704 bytes instead of 16777216"),
+        ]
+        try await withHandOver { program in
+            for (change, words) in cases {
+                var log = fixture.log
+                log.changed = (lost.number, change)
+                try await withClusterDirectory { directory in
+                    let engine = PostgresDirectory(fixture.site(directory, program))
+                    let error = await #expect(throws: PostgresError.self) {
+                        try await engine.restore(fixture.request("damaged", RecoveryTarget(.latest), log: log))
+                    }
+                    #expect(error?.cause.contains(words) == true, "\(error?.cause ?? "")")
+                    #expect(error?.exitCode == .restoreFailedOriginalIntact)
+                    try expectNothingLeft(in: directory)
+                    let before = RecoveryTarget(.lsn(fixture.commits[0].lsn))
+                    try await engine.restore(fixture.request("before", before, log: log))
+                    #expect(try await fixture.rows(in: directory) == [1])
+                }
+            }
+        }
+    }
+
     /// A run that is called off while the server waits for its log ends the server, and leaves nothing.
     @Test("ends its server when it is cancelled", .timeLimit(.minutes(1)))
     func cancelled() async throws {
@@ -165,14 +199,20 @@ struct RecoveryTests {
     /// that ended.
     @Test("leaves no program behind when its process is killed")
     func killed() async throws {
-        let child = Guarded<Int32>(0)
-        try await onThread("mortal") {
-            let arguments: [UnsafeMutablePointer<CChar>?] = [strdup("sleep"), strdup("1000"), nil]
-            defer { for argument in arguments { free(argument) } }
-            child.withLock { $0 = startOwned("/bin/sleep", arguments) }
+        var ends: [Int32] = [-1, -1]
+        try #require(linux_pipe(&ends, 4096) == 0)
+        let (heard, said) = (ends[0], ends[1])
+        let identifier = try await onThread("mortal") {
+            let words: [UnsafeMutablePointer<CChar>?] = ["sh", "-c", "echo; exec sleep 1000"].map { strdup("\($0)") }
+            defer { for word in words { free(word) } }
+            let identifier = startOwned("/bin/sh", words + [nil], output: said)
+            close(said)
+            // Until it runs: of a thread that ends before, the kernel could not tell it.
+            var byte: UInt8 = 0
+            guard read(heard, &byte, 1) == 1 else { throw TestFailure("the program does not run") }
+            close(heard)
+            return identifier
         }
-        let identifier = child.value
-        #expect(identifier > 0)
         // So that a program that stays fails the test, rather than holding it up.
         let watch = Task {
             try await Task.sleep(for: .seconds(20))

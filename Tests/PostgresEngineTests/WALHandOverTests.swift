@@ -15,6 +15,7 @@ struct WALHandOverTests {
     private struct Library: WALLibrary {
         var numbers: Set<UInt64> = [1, 2, 3]
         var broken: UInt64?
+        var change: @Sendable ([UInt8]) -> [UInt8] = { $0 }
 
         func ranges(of systemID: String) async throws -> [WALRange] {
             numbers.sorted().map { number in
@@ -29,9 +30,19 @@ struct WALHandOverTests {
                 return file.timeline == 2 ? MemorySource(Array("1\t0/3000000\n".utf8)) : nil
             }
             guard segment.timeline == 1, numbers.contains(segment.number) else { return nil }
-            let bytes = [UInt8](repeating: UInt8(segment.number), count: Int(size))
+            let bytes = change(WALHandOverTests.bytes(of: segment.number))
             return segment.number == broken ? BrokenSource(bytes) : MemorySource(bytes, chunkSize: 100_000)
         }
+    }
+
+    /// The first page's long header (PostgreSQL source, `XLogLongPageHeaderData`), and then the segment's number.
+    private static func bytes(of number: UInt64) -> [UInt8] {
+        func field(_ value: UInt64, _ count: Int) -> [UInt8] { (0..<count).map { UInt8(value >> (8 * $0) & 0xFF) } }
+        let segment = WALSegment(timeline: 1, number: number, size: size)
+        let header =
+            field(0xD110, 2) + field(2, 2) + field(1, 4) + field(segment.begin.value, 8) + field(0, 8)
+            + field(UInt64(systemID) ?? 0, 8) + field(size, 4) + field(8192, 4)
+        return header + [UInt8](repeating: UInt8(number), count: Int(size) - header.count)
     }
 
     /// Gives half and then fails.
@@ -78,7 +89,7 @@ struct WALHandOverTests {
                 let fetched = try await fetch(name(number))
                 #expect(fetched == .written)
                 let bytes = try contentsOfFile(target)
-                #expect(bytes == [UInt8](repeating: UInt8(number), count: Int(Self.size)))
+                #expect(bytes == Self.bytes(of: number))
             }
             unlink(target)
             for absent in [
@@ -109,6 +120,28 @@ struct WALHandOverTests {
                 #expect(handOver.failure != nil)
                 let third = try await fetch(name(3))
                 #expect(third == .failed)
+            }
+        }
+    }
+
+    /// What is not the segment that its name says, of another server, from another place, too short or too long, ends the
+    /// recovery by name: the server would take it for the end of the log.
+    @Test("ends the recovery where a segment is another than its name says")
+    func others() async throws {
+        let cases: [(@Sendable ([UInt8]) -> [UInt8], String)] = [
+            ({ $0.dropLast(8192) + [] }, "has 1040384 bytes instead of 1048576"),
+            ({ $0 + [1] }, "has more than 1048576 bytes"), ({ _ in [] }, "does not begin as a segment"),
+            ({ [UInt8](repeating: 0, count: $0.count) }, "does not begin as a segment"),
+            ({ $0.prefix(24) + [9] + $0.dropFirst(25) }, "is of the server 4617, and the set is of 4711"),
+            ({ $0.prefix(10) + [9] + $0.dropFirst(11) }, "holds what belongs at 0/9"),
+        ]
+        for (change, words) in cases {
+            try await with(Library(change: change)) { handOver, fetch, target in
+                let fetched = try await fetch(name(1))
+                #expect(fetched == .failed)
+                #expect(access(target, F_OK) != 0)
+                let cause = (handOver.failure as? any Failure)?.cause ?? ""
+                #expect(cause.contains("segment \(name(1))") && cause.contains(words), "\(cause)")
             }
         }
     }

@@ -27,6 +27,7 @@ struct ClusterRecovery: Sendable {
                 "it is of the server \(control.systemIdentifier), and the manifest is of \(base.systemID)")
         }
         var notes = try await configuredLibraries()
+        let stored = try await storedBefore()
         let sockets = try SocketDirectory(in: site.temporaryDirectory, owner: owner)
         let handOver = try listen(in: sockets)
         do {
@@ -37,7 +38,7 @@ struct ClusterRecovery: Sendable {
             await handOver?.close()
             let point = try await onThread("recovered") {
                 try tidy()
-                return try self.point(findings)
+                return try self.point(findings, stored: stored)
             }
             return Outcome(point: point, notes: notes)
         } catch {
@@ -106,14 +107,42 @@ struct ClusterRecovery: Sendable {
     // MARK: What came of it
 
     /// The last line of the new timeline's history says where it left the old one: the end of what was replayed.
-    private func point(_ findings: RecoveryLog.Findings) throws(PostgresError) -> RecoveredPoint {
+    private func point(_ findings: RecoveryLog.Findings, stored: [WALRange]) throws(PostgresError) -> RecoveredPoint {
         guard let timeline = findings.timeline else { throw unknownEnd }
         let name = WALFile.history(timeline: timeline).description
         let text = String(decoding: try cluster.contents(of: "\(cluster.data)/pg_wal/\(name)"), as: UTF8.self)
-        guard let last = text.split(separator: "\n").last(where: { $0.first?.isNumber == true }),
-            let place = last.split(separator: "\t").dropFirst().first, let lsn = LSN(String(place))
-        else { throw unknownEnd }
+        guard let last = text.split(separator: "\n").last(where: { $0.first?.isNumber == true }) else {
+            throw unknownEnd
+        }
+        let fields = last.split(separator: "\t")
+        guard fields.count > 1, let followed = UInt32(fields[0]), let lsn = LSN(String(fields[1])) else {
+            throw unknownEnd
+        }
+        try checkEnd(lsn, of: followed, stored)
         return RecoveredPoint(timeline: timeline, lsn: lsn, lastCommit: findings.lastCommit)
+    }
+
+    /// What was stored when a recovery to the end of it began; empty where another target is wanted, which is reached or
+    /// not.
+    private func storedBefore() async throws -> [WALRange] {
+        guard let recovery, recovery.target.point == .latest else { return [] }
+        return try await recovery.log.ranges(of: base.systemID)
+    }
+
+    /// A server takes a record that it cannot read for the end of the log, and would be ready with less than there is.
+    /// Whole segments are read into the last; one that is stored in part may end within a record that began before it.
+    private func checkEnd(_ lsn: LSN, of timeline: UInt32, _ stored: [WALRange]) throws(PostgresError) {
+        guard let end = stored.filter({ $0.timeline == timeline && $0.end > base.end }).map(\.end).max() else {
+            return
+        }
+        let last = (end.value - 1) / base.segmentSize
+        let least = end.value % base.segmentSize == 0 ? last : last - min(1, last)
+        guard lsn.value >= least * base.segmentSize else {
+            throw .recovery(
+                "the log is stored to \(end), and the server could read it to \(lsn) only: a record there is damaged, and "
+                    + "was when the log was stored",
+                hint: "take \(lsn) for the target, or a base backup from after it", on: cluster.path)
+        }
     }
 
     private var unknownEnd: PostgresError {

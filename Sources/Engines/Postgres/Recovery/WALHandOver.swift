@@ -160,7 +160,8 @@ final class WALReader: Sendable {
 
     private func opened(_ segment: WALSegment) async throws -> (any ByteSource)? {
         guard let source = try await library.open(.segment(segment), of: systemID) else { return nil }
-        return try PrefetchedSource(source, depth: depth, name: "wal ahead")
+        let checked = CheckedSegment(source, segment, systemID: systemID)
+        return try PrefetchedSource(checked, depth: depth, name: "wal ahead")
     }
 
     /// The end of a timeline's log looks like a file that is not there; so does a hole in it, and that must not pass.
