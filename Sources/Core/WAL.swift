@@ -112,7 +112,8 @@ package struct WALRange: Hashable, Sendable {
     package var timeline: UInt32
     package var begin: LSN
     package var end: LSN
-    /// When its end was stored: nothing that happened later is in it. `nil` where that is not known.
+    /// When its end was stored, by the store's clock and rounded up: nothing that happened later is in it. `nil` where
+    /// that is not known.
     package var stored: Timestamp?
 
     package init(timeline: UInt32, begin: LSN, end: LSN, stored: Timestamp? = nil) {

@@ -1,4 +1,5 @@
 package import Core
+import Logging
 import Sets
 import WALArchive
 
@@ -17,10 +18,13 @@ extension Workplace {
     }
 
     /// What a recovery reads: the log in both stores, where there are two.
-    package var recoveryLog: any WALLibrary {
-        let first = logArchive(in: store)
-        guard let secondary else { return first }
-        return WALReserve(first, logArchive(in: secondary))
+    package var recoveryLog: any WALLibrary { storedLog }
+
+    var storedLog: WALReserve {
+        WALReserve([store, secondary].compactMap { $0 }.map { logArchive(in: $0) }) { [logger] file, error in
+            let why = (error as? any Failure)?.cause ?? "\(type(of: error))"
+            logger.warning("the second store gives the file", metadata: ["file": "\(file)", "why": "\(why)"])
+        }
     }
 
     /// The log is stored as messages alone: files of another form would not show what they are without a key.

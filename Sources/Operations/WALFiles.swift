@@ -1,5 +1,4 @@
 package import Core
-import Logging
 package import Sets
 import WALArchive
 
@@ -90,35 +89,16 @@ package struct WALFetch: Sendable {
     }
 
     private func fetch(_ meter: ProgressMeter) async throws -> Bool {
-        let stores = [workplace.store] + (workplace.secondary.map { [$0] } ?? [])
-        var failure: (any Error)?
-        for store in stores {
-            do {
-                if try await fetch(from: workplace.logArchive(in: store), meter) { return true }
-            } catch let error as CancellationError {
-                throw error
-            } catch {
-                workplace.logger.warning(
-                    "a store does not give the file", metadata: ["file": "\(name)", "why": "\(error)"])
-                failure = failure ?? error
-            }
-        }
-        if let failure { throw failure }
-        return false
-    }
-
-    private func fetch(from archive: WALArchive, _ meter: ProgressMeter) async throws -> Bool {
-        guard let systemID = try await systemID(archive) else { return false }
-        guard let source = try await archive.open(named: name, of: systemID) else { return false }
-        _ = try await destination.store.put(
-            destination.name, from: source, options: PutOptions())
+        guard let systemID = try await systemID() else { return false }
+        guard let source = try await workplace.storedLog.open(named: name, of: systemID) else { return false }
+        _ = try await destination.store.put(destination.name, from: source, options: PutOptions())
         meter.beat()
         return true
     }
 
-    private func systemID(_ archive: WALArchive) async throws -> String? {
+    private func systemID() async throws -> String? {
         if let control { return try await ControlFile.systemID(in: control) }
-        let systems = try await archive.systems()
+        let systems = try await workplace.storedLog.systems()
         guard systems.count <= 1 else {
             throw JobFailure(
                 .configuration, "fetch the file of the log", object: name,

@@ -63,6 +63,9 @@ package final class WALArchive: Sendable {
         max(1, min(3, Int((48 << 20) / max(size, 1))))
     }
 
+    /// How many files may be stored while one before them is not: what a killed job leaves is a hole no longer ago.
+    package static let mostAhead = 16
+
     // MARK: What there is
 
     /// Whether anything is stored of this server.
@@ -129,33 +132,34 @@ package final class WALArchive: Sendable {
 
     private func ranges(of timeline: UInt32, _ files: [StoredFile]) async throws -> [WALRange] {
         guard let size = try await segmentSize(of: files) else { return [] }
-        return Self.ranges(of: files.map(\.name), timeline: timeline, segmentSize: size)
+        return Self.ranges(of: files, timeline: timeline, segmentSize: size)
     }
 
     /// Joins what touches. A beginning of a segment counts where the whole is not there.
-    static func ranges(of names: [StoredFileName], timeline: UInt32, segmentSize size: UInt64) -> [WALRange] {
-        var ends: [UInt64: LSN] = [:]
-        for name in names {
-            switch name {
-            case .segment(let text):
-                if let segment = WALSegment(name: text, size: size) { ends[segment.number] = segment.end }
-            case .partial(let text, let end):
-                guard let segment = WALSegment(name: text, size: size), end > segment.begin, end <= segment.end
-                else { continue }
-                ends[segment.number] = max(ends[segment.number] ?? end, end)
-            case .history, .backupNote: break
-            }
+    static func ranges(of files: [StoredFile], timeline: UInt32, segmentSize size: UInt64) -> [WALRange] {
+        var longest: [UInt64: (end: LSN, stored: Timestamp)] = [:]
+        for file in files {
+            guard let (segment, end) = file.name.stretch(segmentSize: size),
+                end > longest[segment.number]?.end ?? LSN(0)
+            else { continue }
+            longest[segment.number] = (end, Self.endOfSecond(file.info.modified))
         }
         var ranges: [WALRange] = []
-        for (number, end) in ends.sorted(by: { $0.key < $1.key }) {
+        for (number, (end, stored)) in longest.sorted(by: { $0.key < $1.key }) {
             let begin = LSN(number * size)
             if let last = ranges.indices.last, ranges[last].end == begin {
                 ranges[last].end = end
+                ranges[last].stored = stored
             } else {
-                ranges.append(WALRange(timeline: timeline, begin: begin, end: end))
+                ranges.append(WALRange(timeline: timeline, begin: begin, end: end, stored: stored))
             }
         }
         return ranges
+    }
+
+    /// Some stores tell the time of an object in whole seconds, cut off: what it holds is from before the next one.
+    static func endOfSecond(_ time: Timestamp) -> Timestamp {
+        Timestamp(milliseconds: (time.milliseconds / 1000 + 1) * 1000)
     }
 
     /// How long the segments of one timeline are; `nil` where there are none. A few that are damaged do not hide it.

@@ -81,6 +81,16 @@ enum StoredFileName: Hashable, Sendable, CustomStringConvertible {
         guard timeline > 0 else { return nil }
     }
 
+    /// The segment that it is of, and where what it holds ends; `nil` for what is no segment of that size.
+    func stretch(segmentSize size: UInt64) -> (segment: WALSegment, end: LSN)? {
+        switch self {
+        case .segment(let text): WALSegment(name: text, size: size).map { ($0, $0.end) }
+        case .partial(let text, let end):
+            WALSegment(name: text, size: size).flatMap { end > $0.begin && end <= $0.end ? ($0, end) : nil }
+        case .history, .backupNote: nil
+        }
+    }
+
     private static func isUpperHex(_ text: String) -> Bool {
         !text.isEmpty
             && text.utf8.allSatisfy {

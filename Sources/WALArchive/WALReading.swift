@@ -6,44 +6,25 @@ import Streams
 
 extension WALArchive: WALLibrary {
     package func open(_ file: WALFile, of systemID: String) async throws -> (any ByteSource)? {
-        switch file {
-        case .history(let timeline):
-            return try await open(.history(timeline: timeline), nil, of: systemID)
-        case .segment(let segment):
-            if let whole = try await open(.segment(segment.name), segment, of: systemID) { return whole }
-            guard let longest = try await longestBeginning(of: segment, systemID) else { return nil }
-            guard let source = try await open(longest, segment, of: systemID) else { return nil }
-            return PaddedSource(source, to: Int64(segment.size))
-        }
+        try await WALReserve([self]).open(file, of: systemID)
     }
 
-    /// A file by the name that the server's restore_command asks for; `nil` where it is not stored.
-    package func open(named name: String, of systemID: String) async throws -> (any ByteSource)? {
-        switch StoredFileName(name) {
-        case .history(let timeline)?: return try await open(.history(timeline: timeline), of: systemID)
-        case .backupNote(let note)?: return try await open(.backupNote(note), nil, of: systemID)
-        case .segment(let name)?:
-            let directory = WALLayout.directory(of: systemID, UInt32(name.prefix(8), radix: 16) ?? 0)
-            guard let stored = try await files(below: directory + name).first(where: \.name.isSegment),
-                let segment = WALSegment(name: name, size: try await segmentSize(by: stored.info))
-            else { return nil }
-            return try await open(.segment(segment), of: systemID)
-        case .partial?, nil: throw WALArchiveError.notAName(name)
-        }
+    /// The segment of this name, of which all or a beginning is stored; `nil` where nothing is. One that is damaged does
+    /// not hide another.
+    func segment(named name: String, of systemID: String) async throws -> WALSegment? {
+        let directory = WALLayout.directory(of: systemID, UInt32(name.prefix(8), radix: 16) ?? 0)
+        return try await segmentSize(of: try await files(below: directory + name))
+            .flatMap { WALSegment(name: name, size: $0) }
     }
 
-    private func longestBeginning(of segment: WALSegment, _ systemID: String) async throws -> StoredFileName? {
-        var longest: (end: LSN, name: StoredFileName)?
+    /// What is stored of a segment that is not complete.
+    func beginnings(of segment: WALSegment, _ systemID: String) async throws -> [StoredFileName] {
         let directory = WALLayout.directory(of: systemID, segment.timeline)
-        for file in try await files(below: directory + segment.name + ".") {
-            guard case .partial(_, let end) = file.name, end > (longest?.end ?? LSN(0)) else { continue }
-            longest = (end, file.name)
-        }
-        return longest?.name
+        return try await files(below: directory + segment.name + ".").map(\.name).filter(\.isSegment)
     }
 
     /// Opens what is stored under a name; `nil` where nothing is.
-    private func open(
+    func open(
         _ name: StoredFileName, _ segment: WALSegment?, of systemID: String
     ) async throws -> (any ByteSource)? {
         let key = WALLayout.object(name, of: systemID)
@@ -163,7 +144,7 @@ private final class CheckedSource: ByteSource, @unchecked Sendable {
 }
 
 /// The beginning of a segment, and zeros up to its length.
-private final class PaddedSource: ByteSource {
+final class PaddedSource: ByteSource {
     private struct State {
         var left: Int64
         var isPadding = false

@@ -244,11 +244,21 @@ import Testing
             .backupNote("000000010000000000000009.00000028.backup"),
             .partial("000000010000000000000005", end: LSN(0x500100)),
         ]
+        // Each stored 10.2 s after the one before it.
+        let files = names.enumerated().map { number, name in
+            WALArchive.StoredFile(
+                name: name,
+                info: ObjectInfo(key: "\(name)", size: 1, modified: Timestamp(milliseconds: Int64(number) * 10_200)))
+        }
         #expect(
-            WALArchive.ranges(of: names, timeline: 1, segmentSize: testSize) == [
-                WALRange(timeline: 1, begin: LSN(0x100000), end: LSN(0x300100)),
-                WALRange(timeline: 1, begin: LSN(0x500000), end: LSN(0x600000)),
+            WALArchive.ranges(of: files, timeline: 1, segmentSize: testSize) == [
+                WALRange(
+                    timeline: 1, begin: LSN(0x100000), end: LSN(0x300100), stored: Timestamp(milliseconds: 31_000)),
+                WALRange(
+                    timeline: 1, begin: LSN(0x500000), end: LSN(0x600000), stored: Timestamp(milliseconds: 41_000)),
             ])
+        // A time that a store has cut to whole seconds is one of the second that follows.
+        #expect(WALArchive.endOfSecond(Timestamp(milliseconds: 7000)) == Timestamp(milliseconds: 8000))
     }
 
     @Test("of two stores the second gives what the first lacks or has damaged, and their ranges are joined")
@@ -264,9 +274,8 @@ import Testing
             site.firstMemory.damage(site.firstMemory.keys[0]) { $0 = Array($0.prefix(100)) }
             let log = site.workplace.recoveryLog
             #expect(
-                try await log.ranges(of: testSystem) == [
-                    WALRange(timeline: 1, begin: LSN(1 << 20), end: LSN(4 << 20)),
-                    WALRange(timeline: 1, begin: LSN(6 << 20), end: LSN(7 << 20)),
+                try await log.ranges(of: testSystem).map(\.places) == [
+                    Places(1, 1 << 20, 4 << 20), Places(1, 6 << 20, 7 << 20),
                 ])
             for number in [1, 2, 3, 6] as [UInt64] {
                 let source = try #require(try await log.open(.segment(testSegment(number)), of: testSystem))

@@ -101,8 +101,8 @@ import Testing
                 segmentBytes(segment).prefix(8192 * 3) + segmentBytes(testSegment(2)).dropFirst(8192 * 3)
             _ = try await push(segment.name + ".partial", Array(bytes), site)
             #expect(
-                try await site.archive().ranges(of: testSystem) == [
-                    WALRange(timeline: 1, begin: segment.begin, end: LSN(segment.begin.value + 8192 * 3))
+                try await site.archive().ranges(of: testSystem).map(\.places) == [
+                    Places(1, segment.begin.value, segment.begin.value + 8192 * 3)
                 ])
         }
     }

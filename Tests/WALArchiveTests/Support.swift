@@ -251,3 +251,20 @@ extension PostgresServer {
         try await sql("SELECT system_identifier FROM pg_control_system()")
     }
 }
+
+/// A stretch of the log, whenever it was stored.
+struct Places: Equatable {
+    var timeline: UInt32
+    var begin: LSN
+    var end: LSN
+
+    init(_ timeline: UInt32, _ begin: UInt64, _ end: UInt64) {
+        self.timeline = timeline
+        self.begin = LSN(begin)
+        self.end = LSN(end)
+    }
+}
+
+extension WALRange {
+    var places: Places { Places(timeline, begin.value, end.value) }
+}
