@@ -12,8 +12,8 @@ package protocol WALSource: Sendable {
 
 /// What a job wants of the log.
 package struct WALRequest: Sendable {
-    /// Where the stored log of this server ends: on its timeline or on one that this came from; `nil` where nothing of
-    /// it is stored.
+    /// Where the stored log of this server ends: on its timeline or on one that this came from; where none is stored,
+    /// where its newest base backup does; `nil` where there is neither.
     package var storedEnd: @Sendable (WALServer) async throws -> WALPosition?
     /// The name of the restore point made at the end, where the server lets us make one: up to 63 bytes.
     package var restorePoint: String
@@ -68,6 +68,8 @@ package struct WALPosition: Hashable, Sendable {
     package var lsn: LSN
     /// What the server said of its transactions there: where it says the same again, none has ended since.
     package var mark: String?
+    /// A base backup ends here, and nothing of the log is stored.
+    package var isOfBase = false
 
     package init(systemID: String, timeline: UInt32, lsn: LSN, mark: String? = nil) {
         self.systemID = systemID

@@ -7,8 +7,9 @@ import WALArchive
 ///
 /// Without the target's lock, for a base backup may hold that for hours: the server's slot lets one job in at a time.
 package struct ArchiveWAL: Sendable {
-    /// How many base backups are looked at to find one of a server whose log is new here.
-    private static let basesLookedAt = 200
+    /// How many sets are looked at, newest first, to find a base backup of a server whose log is new here, or one from
+    /// after a gap.
+    private static let setsLookedAt = 200
 
     private let workplace: Workplace
     private let job: WALJob
@@ -35,16 +36,15 @@ package struct ArchiveWAL: Sendable {
         let stream = try await phases.measure("open") {
             try await source.open(
                 WALRequest(restorePoint: restorePoint, dryRun: job.dryRun, meter: meter) { server in
-                    let end = try await first.end(of: server)
-                    if end == nil { try await checkKnown(server, first) }
+                    guard let end = try await first.end(of: server) else { return try await beginning(server, first) }
                     stored.withLock { $0 = end }
-                    return end?.position
+                    return end.position
                 })
         }
         do {
             let result: JobResult
             if job.dryRun {
-                result = plan(stream)
+                result = plan(stream, stored.value?.gap)
             } else {
                 let transfer = LogTransfer(
                     workplace: workplace, stream: stream, first: first, stored: stored.value, began: began,
@@ -69,31 +69,83 @@ package struct ArchiveWAL: Sendable {
             try await transfer.run()
             return transfer
         }
-        return result(of: stream, transfer)
+        var result = result(of: stream, transfer)
+        if let gap = transfer.gap { try await tell(of: gap, stream, transfer, &result) }
+        return result
     }
 
     // MARK: Steps
 
-    /// A server whose log is new here while another's is stored may be the wrong one; a base backup of it says that it
-    /// is meant.
-    private func checkKnown(_ server: WALServer, _ archive: WALArchive) async throws {
-        guard try await !archive.holds(server.systemID), let other = try await archive.anySystem() else { return }
-        let listing = try await workplace.catalog.listing()
-        for entry in listing.entries.filter(\.isCommitted).prefix(Self.basesLookedAt) {
-            do {
-                let manifest = try await workplace.catalog.manifest(entry.key).manifest
-                if Workplace.base(of: manifest)?.systemID == server.systemID { return }
-            } catch is SetError {
-                // A damaged set says nothing about the server.
-                continue
-            }
+    /// Where a log that is new here is to begin: at the end of the newest base backup, or what is between the two would be
+    /// missing without a word. While another server's log is stored it may be the wrong server; a base backup of it says
+    /// that it is meant.
+    private func beginning(_ server: WALServer, _ archive: WALArchive) async throws -> WALPosition? {
+        let isOurs = { (base: PhysicalBase) in base.systemID == server.systemID }
+        if let base = try await newestBase(where: { isOurs($0) && $0.isOnWay(to: server) }) {
+            var position = WALPosition(systemID: base.systemID, timeline: base.timeline, lsn: base.end)
+            position.isOfBase = true
+            return position
         }
+        guard try await !archive.holds(server.systemID), let other = try await archive.anySystem() else { return nil }
+        if try await newestBase(where: isOurs) != nil { return nil }
         throw JobFailure(
             .source, "store the server's log", object: source.endpoint,
             cause: "it is the cluster with the system identifier \(server.systemID); the log that is stored for this "
                 + "target is of \(other)",
             hint:
-                "check POSTGRES_HOST and POSTGRES_PORT; if the cluster was made anew, take a base backup of it first")
+                "check POSTGRES_HOST and POSTGRES_PORT; if the cluster was made anew, take a base backup of it: the next "
+                + "job then goes on with its log, beside that of the one before")
+    }
+
+    private func newestBase(where fits: (PhysicalBase) -> Bool) async throws -> PhysicalBase? {
+        let listing = try await workplace.catalog.listing()
+        for entry in listing.entries.filter(\.isCommitted).prefix(Self.setsLookedAt) {
+            do {
+                let manifest = try await workplace.catalog.manifest(entry.key, of: workplace.target).manifest
+                if let base = PhysicalBase(manifest), fits(base) { return base }
+            } catch is SetError {
+                // A damaged set says nothing about the server.
+                continue
+            }
+        }
+        return nil
+    }
+
+    /// A gap fails every job until there is a base backup from after it: whoever missed the first word of it would
+    /// otherwise believe that everything since can be recovered. The job that meets it fails in any case.
+    private func tell(
+        of gap: WALRange, _ stream: any WALStream, _ transfer: LogTransfer, _ result: inout JobResult
+    ) async throws {
+        let server = stream.server
+        let base = try await newestBase {
+            $0.systemID == server.systemID && $0.end >= gap.end && $0.isOnWay(to: server)
+        }
+        let text = "the log from \(gap.begin) to \(gap.end) on timeline \(gap.timeline)"
+        if let base {
+            try await transfer.first.settle(gap, of: server)
+            result.notes.append(
+                "\(text) is lost; the base backup \(base.key) is from after it, and all that is stored since leads on "
+                    + "from there")
+            if stream.gap == nil { return }
+        } else {
+            // Stored as it is, what came after the gap serves nobody.
+            result.snapshotTime = nil
+        }
+        result.details["gap"] = .object([
+            "timeline": .integer(Int64(gap.timeline)), "begin": .string(gap.begin.description),
+            "end": .string(gap.end.description),
+        ])
+        result.exitCode = .source
+        result.failure = JobFailure(
+            .source, "follow the server's log", object: source.endpoint,
+            cause: "\(text) is gone: the server had removed it before it was stored",
+            hint: base.map {
+                "nothing between \(gap.begin) and the base backup \($0.key) can be recovered; what comes after that "
+                    + "can. Raise max_slot_wal_keep_size, or run this job more often"
+            }
+                ?? "a base backup is due, now: until there is one nothing after \(gap.begin) can be recovered, and "
+                + "every job of the log fails with this. What came after the gap is stored. Raise "
+                + "max_slot_wal_keep_size, or run this job more often")
     }
 
     /// Names are cut at 63 bytes by the server.
@@ -120,9 +172,14 @@ package struct ArchiveWAL: Sendable {
         return result
     }
 
-    private func plan(_ stream: any WALStream) -> JobResult {
+    private func plan(_ stream: any WALStream, _ gap: WALRange?) -> JobResult {
         var result = described(stream)
         result.dryRun = true
+        if let gap {
+            result.notes.append(
+                "the log from \(gap.begin) to \(gap.end) on timeline \(gap.timeline) is lost: the job fails until there "
+                    + "is a base backup from after it")
+        }
         if stream.begin.timeline == stream.end.timeline, stream.end.lsn > stream.begin.lsn {
             result.sourceBytes = Int64(clamping: stream.end.lsn.value - stream.begin.lsn.value)
         }
@@ -146,26 +203,17 @@ package struct ArchiveWAL: Sendable {
                 .notReplicated, "copy the log to the second store", object: failure.object, cause: failure.cause,
                 hint: "the server keeps what is not there until the next job makes it up: \(failure.hint)")
         }
-        if let gap = stream.gap {
-            result.details["gap"] = .object([
-                "timeline": .integer(Int64(gap.timeline)), "begin": .string(gap.begin.description),
-                "end": .string(gap.end.description),
-            ])
-            result.exitCode = .source
-            // Stored as it is, what came after the gap serves nobody before there is a base backup.
-            result.snapshotTime = nil
-            result.failure = JobFailure(
-                .source, "follow the server's log", object: source.endpoint,
-                cause: "the log from \(gap.begin) to \(gap.end) on timeline \(gap.timeline) is gone: the server has "
-                    + "removed it before it was stored",
-                hint:
-                    "take a base backup now: until then nothing after \(gap.begin) can be recovered. What the server "
-                    + "still had has been stored. Raise max_slot_wal_keep_size, or run this job more often")
-        }
         return result
     }
 }
 
 extension WALPosition {
     func isAt(_ other: WALPosition) -> Bool { timeline == other.timeline && lsn == other.lsn }
+}
+
+extension PhysicalBase {
+    /// Whether the server's log leads on from it.
+    fileprivate func isOnWay(to server: WALServer) -> Bool {
+        timeline == server.timeline || server.lineage.contains { $0.timeline == timeline && end <= $0.end }
+    }
 }

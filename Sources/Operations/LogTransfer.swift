@@ -14,6 +14,8 @@ struct LogTransfer: Sendable {
     let stored: WALStoredEnd?
     /// Before the server was asked where its log stands.
     let began: Timestamp
+    /// What is lost, as far as is known by now.
+    let gap: WALRange?
     let meter: ProgressMeter
 
     /// Files that are new, and such as the store had already.
@@ -44,6 +46,7 @@ struct LogTransfer: Sendable {
         self.stored = stored
         self.began = began
         self.meter = meter
+        gap = stream.gap ?? stored?.gap
         second = workplace.secondary.map { workplace.logArchive(in: $0) }
     }
 
@@ -53,6 +56,9 @@ struct LogTransfer: Sendable {
 
     mutating func run() async throws {
         try await lookAtSecond()
+        if let stored, !stored.listed.isEmpty {
+            try await first.renew(stored, of: origin, day: workplace.clock.now().day)
+        }
         do {
             try await storeAll()
         } catch let error as CancellationError {
@@ -84,7 +90,7 @@ struct LogTransfer: Sendable {
         var isAtEnd = false
         try await withThrowingTaskGroup(of: (Int, WALReceipt).self) { group in
             while true {
-                while !isAtEnd, asked - done - pending.count < limit {
+                while !isAtEnd, asked - done - pending.count < limit, asked - done < WALArchive.mostAhead {
                     guard let piece = try await stream.next() else {
                         isAtEnd = true
                         break
@@ -141,7 +147,8 @@ struct LogTransfer: Sendable {
     /// Notes how far the log is stored, brings the same to the second store, and lets the server forget it where that
     /// is done.
     private mutating func note() async throws {
-        guard let made = advance else { return }
+        guard var made = advance else { return }
+        made.gap = gap
         let day = workplace.clock.now().day
         try await first.note(made, of: origin, day: day)
         sinceNote = 0

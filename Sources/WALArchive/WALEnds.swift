@@ -7,6 +7,10 @@ package struct WALStoredEnd: Equatable, Sendable {
     package var indexedTo: LSN
     /// Everything that had happened by then is stored; `nil` where that is not known.
     package var coveredUntil: Timestamp?
+    /// What was lost before it, for as long as no base backup from after it is known.
+    package var gap: WALRange?
+    /// What there is of the timeline by its names, where the index did not say it: to be noted anew.
+    package var listed: [WALRange] = []
 }
 
 /// What a job, or a part of it, has added to a timeline.
@@ -19,6 +23,8 @@ package struct WALAdvance: Sendable {
     package var storedBytes: Int64 = 0
     package var coveredUntil: Timestamp?
     package var mark: String?
+    /// Known to be lost before it; `nil` leaves what is noted.
+    package var gap: WALRange?
 
     package init(timeline: UInt32, begin: LSN, end: LSN) {
         self.timeline = timeline
@@ -29,7 +35,10 @@ package struct WALAdvance: Sendable {
 
 extension WALArchive {
     /// Where what is stored of this server's log ends: on its timeline, else on the newest that this came from; `nil`
-    /// where nothing is. Costs the listing of a directory of days and one small object, and one look more.
+    /// where nothing is. Costs the listing of a directory of days and one small object, and two looks more.
+    ///
+    /// The index is believed where the object that it ends with is there. Else, and where it is damaged, of another place
+    /// or gone, the files are listed.
     package func end(of server: WALServer) async throws -> WALStoredEnd? {
         for timeline in [server.timeline] + server.lineage.reversed().map(\.timeline) {
             if let end = try await end(of: server, on: timeline) { return end }
@@ -38,21 +47,60 @@ extension WALArchive {
     }
 
     private func end(of server: WALServer, on timeline: UInt32) async throws -> WALStoredEnd? {
-        guard let index = try await newestIndex(of: server.systemID, timeline), let indexed = index.end else {
-            return nil
+        guard let index = try await newestIndex(of: server.systemID, timeline)?.index, let indexed = index.end else {
+            return try await listedEnd(of: server, on: timeline)
         }
-        guard index.segmentSize == server.segmentSize else {
-            throw WALArchiveError(
-                .source, "go on with the stored log", object: "\(WALLayout.directory(of: server.systemID, timeline))",
-                cause: "its segments have \(index.segmentSize) bytes, and the server's \(server.segmentSize)",
-                hint: "give this target another keyPrefix, and take a base backup")
+        try check(index.segmentSize, server, timeline)
+        guard try await holds(before: indexed, server, timeline) else {
+            return try await listedEnd(of: server, on: timeline)
         }
         let reached = try await reach(from: indexed, server, timeline)
         var position = WALPosition(systemID: server.systemID, timeline: timeline, lsn: reached)
         if reached == indexed { position.mark = index.mark }
         return WALStoredEnd(
             position: position, indexedTo: indexed,
-            coveredUntil: reached == indexed ? index.coveredUntil : nil)
+            coveredUntil: reached == indexed ? index.coveredUntil : nil, gap: index.gap)
+    }
+
+    private func check(_ segmentSize: UInt64, _ server: WALServer, _ timeline: UInt32) throws {
+        guard segmentSize == server.segmentSize else {
+            throw WALArchiveError(
+                .source, "go on with the stored log", object: "\(WALLayout.directory(of: server.systemID, timeline))",
+                cause: "its segments have \(segmentSize) bytes, and the server's \(server.segmentSize)",
+                hint: "give this target another keyPrefix, and take a base backup")
+        }
+    }
+
+    /// Whether there is an object that ends at `end`.
+    private func holds(before end: LSN, _ server: WALServer, _ timeline: UInt32) async throws -> Bool {
+        let last = WALSegment(timeline: timeline, holding: LSN(end.value - 1), size: server.segmentSize)
+        let name = end == last.end ? StoredFileName.segment(last.name) : .partial(last.name, end: end)
+        return try await store.stat(WALLayout.object(name, of: server.systemID)) != nil
+    }
+
+    /// By the names of the files. A timeline whose history is not there does not count: it comes first, and whoever
+    /// stored the rest was ended before it was safe.
+    private func listedEnd(of server: WALServer, on timeline: UInt32) async throws -> WALStoredEnd? {
+        let files = try await files(below: WALLayout.directory(of: server.systemID, timeline))
+        guard timeline == 1 || files.contains(where: \.name.isHistory), let size = try await segmentSize(of: files)
+        else { return nil }
+        try check(size, server, timeline)
+        var ranges = Self.ranges(of: files, timeline: timeline, segmentSize: size)
+        // A hole just before the end is what a killed job had on its way, and the server has it still.
+        while ranges.count > 1, let last = ranges.last,
+            last.end.value - ranges[ranges.count - 2].end.value <= UInt64(Self.mostAhead + 1) * size
+        {
+            ranges.removeLast()
+        }
+        guard let last = ranges.last else { return nil }
+        var end = WALStoredEnd(
+            position: WALPosition(systemID: server.systemID, timeline: timeline, lsn: last.end), indexedTo: last.end)
+        end.listed = ranges
+        // Whether a base backup was made since shows among the sets.
+        if let before = ranges.dropLast().last {
+            end.gap = WALRange(timeline: timeline, begin: before.end, end: last.begin)
+        }
+        return end
     }
 
     /// What lies next to the indexed end counts: whoever put it there was ended before it could say so.
@@ -76,22 +124,22 @@ extension WALArchive {
         }
     }
 
-    /// The last of the timeline's days; `nil` where there is none. One that cannot be read is passed over for the one
-    /// before: then more is compared that is there already.
-    func newestIndex(of systemID: String, _ timeline: UInt32) async throws -> WALIndex? {
-        var keys: [String] = []
+    /// The last of the timeline's days; `nil` where there is none, and where it cannot be read: the one before it would
+    /// not know of a gap since.
+    func newestIndex(of systemID: String, _ timeline: UInt32) async throws -> (key: String, index: WALIndex)? {
+        var newest: String?
         for try await object in store.list(WALLayout.indexDirectory(of: systemID, timeline)) {
-            if case .index? = WALKey(object.key) { keys.append(object.key) }
+            if case .index? = WALKey(object.key) { newest = object.key }
         }
         try Task.checkCancellation()
-        for key in keys.reversed() {
-            do {
-                if let index = try await index(at: key), index.end != nil { return index }
-            } catch is UnreadableIndex {
-                continue
-            }
+        guard let newest else { return nil }
+        do {
+            guard let index = try await index(at: newest), index.systemID == systemID, index.timeline == timeline
+            else { return nil }
+            return (newest, index)
+        } catch is UnreadableIndex {
+            return nil
         }
-        return nil
     }
 
     func index(at key: String) async throws -> WALIndex? {
@@ -111,21 +159,65 @@ extension WALArchive {
     /// Notes what was stored in the index of `day`. What is there already stays noted, unless it cannot be read.
     package func note(_ advance: WALAdvance, of origin: WALOrigin, day: String) async throws {
         let key = WALLayout.index(of: origin.systemID, advance.timeline, day: day)
-        let fresh = WALIndex(
-            systemID: origin.systemID, timeline: advance.timeline, segmentSize: origin.segmentSize)
-        var index = fresh
-        do {
-            if let found = try await self.index(at: key), found.segmentSize == origin.segmentSize { index = found }
-        } catch is UnreadableIndex {
-            index = fresh
-        }
+        var index = try await begun(at: key, origin, advance.timeline)
         index.add(advance.begin.value..<advance.end.value)
         index.files += Int64(advance.files)
         index.bytes += advance.bytes
         index.storedBytes += advance.storedBytes
         index.coveredUntil = [index.coveredUntil, advance.coveredUntil].compactMap { $0 }.max()
         index.mark = index.end == advance.end ? advance.mark : nil
+        index.gap = advance.gap ?? index.gap
         try await store.put(key, index.json.canonicalBytes)
+    }
+
+    /// What the day has so far; a new one knows of the gap that the one before it knew.
+    private func begun(at key: String, _ origin: WALOrigin, _ timeline: UInt32) async throws -> WALIndex {
+        var fresh = WALIndex(systemID: origin.systemID, timeline: timeline, segmentSize: origin.segmentSize)
+        do {
+            if let found = try await index(at: key) {
+                return found.systemID == origin.systemID && found.timeline == timeline
+                    && found.segmentSize == origin.segmentSize ? found : fresh
+            }
+        } catch is UnreadableIndex {
+            return fresh
+        }
+        fresh.gap = try await newestIndex(of: origin.systemID, timeline)?.index.gap
+        return fresh
+    }
+
+    /// Writes the index of `day` anew from what there is by its names, where none could be believed.
+    package func renew(_ end: WALStoredEnd, of origin: WALOrigin, day: String) async throws {
+        let timeline = end.position.timeline
+        var index = WALIndex(systemID: origin.systemID, timeline: timeline, segmentSize: origin.segmentSize)
+        for range in end.listed { index.add(range.begin.value..<range.end.value) }
+        index.gap = end.gap
+        let key = WALLayout.index(of: origin.systemID, timeline, day: day)
+        try await store.put(key, index.json.canonicalBytes)
+        // One of a day to come would be the newest again.
+        var later: [String] = []
+        for try await object in store.list(WALLayout.indexDirectory(of: origin.systemID, timeline)) {
+            if case .index? = WALKey(object.key), object.key > key { later.append(object.key) }
+        }
+        try Task.checkCancellation()
+        for key in later { try await store.delete(key) }
+    }
+
+    /// Forgets a gap: there is a base backup from after it.
+    package func settle(_ gap: WALRange, of server: WALServer) async throws {
+        for timeline in [server.timeline] + server.lineage.map(\.timeline) {
+            guard let (key, found) = try await newestIndex(of: server.systemID, timeline),
+                found.gap.map({ $0.isSame(as: gap) }) == true
+            else { continue }
+            var index = found
+            index.gap = nil
+            try await store.put(key, index.json.canonicalBytes)
+        }
+    }
+}
+
+extension WALRange {
+    fileprivate func isSame(as other: WALRange) -> Bool {
+        timeline == other.timeline && begin == other.begin && end == other.end
     }
 }
 

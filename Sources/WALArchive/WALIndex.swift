@@ -16,6 +16,8 @@ struct WALIndex: Equatable, Sendable {
     var coveredUntil: Timestamp?
     /// ``WALPosition/mark`` at the end of the last range.
     var mark: String?
+    /// What was gone before it was stored, for as long as no base backup from after it is known.
+    var gap: WALRange?
 
     var end: LSN? { ranges.last.map { LSN($0.upperBound) } }
 
@@ -57,6 +59,12 @@ struct WALIndex: Equatable, Sendable {
             "storedBytes": .exact(storedBytes),
             "coveredUntil": coveredUntil.map { .string($0.description) },
             "mark": mark.map { .string($0) },
+            "gap": gap.map { gap in
+                .object([
+                    "timeline": .integer(Int64(gap.timeline)), "begin": .string(gap.begin.description),
+                    "end": .string(gap.end.description),
+                ])
+            },
         ])
     }
 
@@ -70,26 +78,45 @@ struct WALIndex: Equatable, Sendable {
         var fields = try JSONFields(try JSON(parsing: bytes), path: "")
         guard try fields.integer("format") == Self.format else { throw fields.error("format", "is not known") }
         systemID = try fields.string("systemIdentifier")
-        guard let timeline = UInt32(exactly: try fields.integer("timeline")) else {
-            throw fields.error("timeline", "must be a timeline")
-        }
-        self.timeline = timeline
+        timeline = try fields.timeline()
         guard let segmentSize = UInt64(exactly: try fields.integer("segmentSize")), segmentSize > 0 else {
             throw fields.error("segmentSize", "must be a number of bytes")
         }
         self.segmentSize = segmentSize
         for (index, json) in try fields.array("ranges").enumerated() {
             var range = try JSONFields(json, path: "ranges[\(index)]")
-            guard let begin = LSN(try range.string("begin")), let end = LSN(try range.string("end")), begin < end
-            else { throw range.error("begin", "and 'end' must be places in the log, one before the other") }
+            let places = try range.places()
             try range.finish()
-            add(begin.value..<end.value)
+            add(places.lowerBound.value..<places.upperBound.value)
         }
         files = try fields.integer("files")
         self.bytes = try fields.integer("bytes")
         storedBytes = try fields.integer("storedBytes")
         coveredUntil = fields.has("coveredUntil") ? try fields.timestamp("coveredUntil") : nil
         mark = try fields.optionalString("mark")
+        if fields.has("gap") {
+            var gap = try JSONFields(try fields.required("gap"), path: "gap")
+            let (timeline, places) = (try gap.timeline(), try gap.places())
+            try gap.finish()
+            self.gap = WALRange(timeline: timeline, begin: places.lowerBound, end: places.upperBound)
+        }
         try fields.finish()
+    }
+}
+
+extension JSONFields {
+    fileprivate mutating func timeline() throws -> UInt32 {
+        guard let timeline = UInt32(exactly: try integer("timeline")), timeline > 0 else {
+            throw error("timeline", "must be a timeline")
+        }
+        return timeline
+    }
+
+    /// `begin` and `end`.
+    fileprivate mutating func places() throws -> Range<LSN> {
+        guard let begin = LSN(try string("begin")), let end = LSN(try string("end")), begin < end else {
+            throw error("begin", "and 'end' must be places in the log, one before the other")
+        }
+        return begin..<end
     }
 }

@@ -23,13 +23,16 @@ struct ServerSite: TestTarget {
         ]
     }
 
-    /// Starts a server of its own with a clinic in it, and removes everything afterwards.
-    static func with(_ body: (ServerSite) async throws -> Void) async throws {
+    /// Starts a server of its own with a clinic in it, and removes everything afterwards. `walSegmentSize` in MiB.
+    static func with(
+        walSegmentSize: Int? = nil, settings: [String: String] = [:], _ body: (ServerSite) async throws -> Void
+    ) async throws {
         try await withScratchDirectory(mode: 0o711) { directory in
             mkdir(directory + "/store", 0o700)
             try writeFile(directory + "/clinic.key", String(repeating: "5a", count: 32))
             try writeFile(directory + "/escrow.key", String(repeating: "a5", count: 32))
-            let server = try await PostgresServer.start()
+            let server = try await PostgresServer.start(
+                PostgresServer.Options(settings: settings, walSegmentSize: walSegmentSize))
             let site = ServerSite(server: server, directory: directory)
             // PostgreSQL's programs refuse to be root, and run as the owner of what they are given.
             for path in [site.restored, site.scratch] {

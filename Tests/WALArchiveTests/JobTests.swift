@@ -22,8 +22,8 @@ import Testing
             #expect(result.sourceBytes == Int64(40 * testSize))
             #expect((result.storedBytes ?? 0) > 0)
             #expect(
-                try await site.archive().ranges(of: testSystem) == [
-                    WALRange(timeline: 1, begin: LSN(testSize), end: LSN(41 * testSize))
+                try await site.archive().ranges(of: testSystem).map(\.places) == [
+                    Places(1, testSize, 41 * testSize)
                 ])
         }
     }
@@ -56,8 +56,8 @@ import Testing
                 let result = try await site.run(next)
                 #expect(result.exitCode == .done)
                 #expect(
-                    try await site.archive().ranges(of: testSystem) == [
-                        WALRange(timeline: 1, begin: LSN(testSize), end: LSN(20 * testSize))
+                    try await site.archive().ranges(of: testSystem).map(\.places) == [
+                        Places(1, testSize, 20 * testSize)
                     ], "after \(calls) calls")
                 #expect(next.acknowledged.value.last == LSN(20 * testSize))
             }
@@ -77,34 +77,8 @@ import Testing
             let result = try await site.run(log)
             #expect(result.details["files"] == .integer(3))
             #expect(result.details["begin"] == .string(LSN(9 * testSize).description))
-            let index = try #require(try await site.archive().newestIndex(of: testSystem, 1))
+            let index = try #require(try await site.archive().newestIndex(of: testSystem, 1)).index
             #expect(index.ranges == [testSize..<12 * testSize], "the index has what the killed job could not say")
-        }
-    }
-
-    @Test("an index that is damaged costs a comparison, not the log")
-    func damagedIndex() async throws {
-        try await LogSite.open { site in
-            _ = try await site.run(ScriptedLog(segments: 1..<5))
-            let key = try #require(site.firstMemory.keys.first { $0.contains("/index/") })
-            for bytes in [[], Array("{}".utf8), Array("{\"format\":9}".utf8), [0xFF, 0xFE]] {
-                site.firstMemory.damage(key) { $0 = bytes }
-                let result = try await site.run(ScriptedLog(segments: 1..<7))
-                #expect(result.exitCode == .done)
-                #expect(try await site.archive().ranges(of: testSystem).count == 1)
-            }
-        }
-    }
-
-    @Test("a gap ends the job with an error that names it, and what is there is stored")
-    func gap() async throws {
-        try await LogSite.open { site in
-            _ = try await site.run(ScriptedLog(segments: 1..<5))
-            let result = try await site.run(ScriptedLog(segments: 9..<12))
-            #expect(result.exitCode == .source)
-            #expect(result.failure?.cause.contains("0/500000 to 0/900000") == true)
-            #expect(try await site.archive().ranges(of: testSystem).count == 2)
-            #expect(try await site.run(ScriptedLog(segments: 9..<13)).exitCode == .done)
         }
     }
 
@@ -112,12 +86,11 @@ import Testing
     func fork() async throws {
         try await LogSite.open { site in
             _ = try await site.run(ScriptedLog(segments: 1..<3))
-            let segment = testSegment(3)
+            // The other server was ended before it had closed the hole, so that this job sends the rest again.
+            let segment = testSegment(4)
             try await site.archive().store(piece(segment, segmentBytes(segment)))
-            let key = try #require(site.firstMemory.keys.first { $0.contains("/index/") })
-            site.firstMemory.damage(key) { $0 = [] }
             let failure = await #expect(throws: WALArchiveError.self) {
-                _ = try await site.run(ScriptedLog(segments: 1..<5, seed: 9))
+                _ = try await site.run(ScriptedLog(segments: 1..<6, seed: 9))
             }
             #expect(failure?.cause.contains("different file") == true)
         }

@@ -37,8 +37,12 @@ import Testing
                 #expect(gap["end"] == .string(ranges[1].begin.description))
                 try await server.fillSegments(1)
                 let next = try await site.run(log)
-                #expect(next.exitCode == .done)
+                #expect(next.exitCode == .source, "until there is a base backup from after it")
+                #expect(next.details["gap"] == result.details["gap"])
                 #expect(try await site.archive().ranges(of: systemID).count == 2)
+                let current = try #require(LSN(try await server.sql("SELECT pg_current_wal_lsn()")))
+                try await site.addBase(end: current, of: systemID)
+                #expect(try await site.run(log).exitCode == .done)
             }
         }
     }
@@ -60,6 +64,62 @@ import Testing
         }
     }
 
+    @Test("a slot that was dropped long ago is a gap by name, and what the server still has is stored")
+    func droppedLongAgo() async throws {
+        let settings = ["max_wal_size": "2MB", "min_wal_size": "2MB", "wal_keep_size": "0"]
+        try await ServerLogTests.withServer(settings: settings) { server in
+            try await LogSite.open { site in
+                let log = try server.log()
+                try await server.fillSegments(2)
+                let stored = try await site.run(log)
+                try await server.sql("SELECT pg_drop_replication_slot('lifeboat_test')")
+                for _ in 1...2 {
+                    try await server.fillSegments(8)
+                    try await server.sql("CHECKPOINT")
+                }
+                let result = try await site.run(log)
+                #expect(result.exitCode == .source)
+                #expect(result.notes.contains { $0.contains("was gone") })
+                guard case .object(let gap)? = result.details["gap"] else { throw TestFailure("no gap") }
+                #expect(gap["begin"] == stored.details["end"])
+                let ranges = try await site.archive().ranges(of: try await server.systemID())
+                #expect(gap["end"] == .string(ranges.last?.begin.description ?? ""))
+                #expect(result.details["end"] == .string(ranges.last?.end.description ?? ""))
+            }
+        }
+    }
+
+    @Test("the log from a base backup's end on is stored, or its absence told, however late the first job comes")
+    func firstJobLate() async throws {
+        let settings = ["max_wal_size": "2MB", "min_wal_size": "2MB", "wal_keep_size": "0"]
+        for isKept in [true, false] {
+            try await ServerLogTests.withServer(settings: isKept ? ["wal_keep_size": "100MB"] : settings) { server in
+                try await LogSite.open { site in
+                    let systemID = try await server.systemID()
+                    try await server.fillSegments(2)
+                    let end = try #require(LSN(try await server.sql("SELECT pg_current_wal_lsn()")))
+                    try await site.addBase(end: end, of: systemID)
+                    for _ in 1...2 {
+                        try await server.fillSegments(8)
+                        try await server.sql("CHECKPOINT")
+                    }
+                    let result = try await site.run(try server.log())
+                    let begin = try #require(try await site.archive().ranges(of: systemID).first?.begin)
+                    if isKept {
+                        #expect(result.exitCode == .done)
+                        #expect(begin <= end)
+                        #expect(!result.notes.contains { $0.contains("was gone") }, "there was none")
+                    } else {
+                        #expect(result.exitCode == .source)
+                        guard case .object(let gap)? = result.details["gap"] else { throw TestFailure("no gap") }
+                        #expect(gap["begin"] == .string(end.description))
+                        #expect(gap["end"] == .string(begin.description))
+                    }
+                }
+            }
+        }
+    }
+
     @Test("a server that is put back behind what is stored is refused")
     func putBack() async throws {
         try await ServerLogTests.withServer { server in
@@ -72,21 +132,41 @@ import Testing
                 ahead.mark = "other"
                 try await site.archive().note(
                     ahead, of: WALOrigin(systemID: systemID, segmentSize: testSize), day: "2999-01-01")
+                // The index alone is not believed.
+                let last = WALSegment(timeline: 1, number: 100, size: testSize)
+                try await site.firstMemory.put(WALLayout.object(.segment(last.name), of: systemID), [0])
                 let failure = await #expect(throws: PostgresError.self) { _ = try await site.run(log) }
                 #expect(failure?.cause.contains("put back") == true)
             }
         }
     }
 
-    @Test("another cluster's log is refused until a base backup of it says that it is meant")
+    @Test("a cluster made anew in a server's place is refused until a base backup of it says that it is meant")
     func otherSystem() async throws {
-        try await ServerLogTests.withServer { server in
-            try await LogSite.open { site in
-                try await site.archive().store(piece(testSegment(1), segmentBytes(testSegment(1))))
-                let failure = await #expect(throws: JobFailure.self) { _ = try await site.run(try server.log()) }
-                #expect(failure?.cause.contains(testSystem) == true)
-                #expect(failure?.exitCode == .source)
-                #expect(try await server.sql("SELECT count(*) FROM pg_replication_slots") == "0")
+        try await LogSite.open { site in
+            let old = try await ServerLogTests.withServer { server in
+                try await server.fillSegments(2)
+                #expect(try await site.run(try server.log()).exitCode == .done)
+                return try await server.systemID()
+            }
+            try await ServerLogTests.withServer { server in
+                let log = try server.log()
+                for _ in 1...2 {
+                    let failure = await #expect(throws: JobFailure.self) { _ = try await site.run(log) }
+                    #expect(failure?.cause.contains(old) == true)
+                    #expect(failure?.hint.contains("base backup") == true)
+                    #expect(failure?.exitCode == .source)
+                    #expect(try await server.sql("SELECT count(*) FROM pg_replication_slots") == "0")
+                }
+                let systemID = try await server.systemID()
+                let end = try #require(LSN(try await server.sql("SELECT pg_current_wal_lsn()")))
+                let before = try await site.archive().ranges(of: old)
+                try await site.addBase(end: end, of: systemID)
+                try await server.fillSegments(2)
+                for _ in 1...2 { #expect(try await site.run(log).exitCode == .done) }
+                #expect(try await site.archive().systems() == [old, systemID].sorted())
+                #expect(try await site.archive().ranges(of: systemID).first.map { $0.begin <= end } == true)
+                #expect(try await site.archive().ranges(of: old) == before, "what is stored of the old one stays")
             }
         }
     }

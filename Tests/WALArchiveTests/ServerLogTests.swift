@@ -87,8 +87,8 @@ import Testing
                 try await server.sql("CHECKPOINT; SELECT pg_log_standby_snapshot()", or: "CHECKPOINT")
                 let calls = site.first.log.count
                 let result = try await site.run(log)
-                // The days, the last of them, and whether there is more than it says.
-                #expect(site.first.log.dropFirst(calls).map { $0.call } == [.list, .get, .stat])
+                // The days, the last of them, whether there is what it says, and whether there is more.
+                #expect(site.first.log.dropFirst(calls).map { $0.call } == [.list, .get, .stat, .stat])
                 #expect(result.exitCode == .done)
                 #expect(result.details["files"] == .integer(0))
                 #expect(result.snapshotTime == site.clock.now(), "all there is to store is stored")

@@ -166,7 +166,7 @@ final class LogFollower: @unchecked Sendable {
     // MARK: The thread
 
     private func run() {
-        let outcome = Result { try followAll() }
+        let outcome = Result { try followAll() }.mapError { explained($0) }
         monitor.locked {
             self.outcome = outcome
             monitor.changed()
@@ -183,6 +183,22 @@ final class LogFollower: @unchecked Sendable {
             self.farewell = farewell
             monitor.changed()
         }
+    }
+
+    /// What a server means that cannot go on sending.
+    private func explained(_ error: any Error) -> any Error {
+        guard var failure = error as? PostgresError else { return error }
+        let place = monitor.locked { received }
+        switch failure.sqlState {
+        case "58P01":
+            failure.cause = "the server no longer has the file of its log that comes after \(place)"
+            failure.hint = "run the job again: it says what is gone, and goes on after it"
+        case "XX001", "XX002", "58030":
+            failure.cause = "the server cannot read its own log after \(place)"
+            failure.hint = "see its disk and its own messages, and take a base backup; what came before is stored"
+        default: break
+        }
+        return failure
     }
 
     private func followAll() throws {

@@ -27,7 +27,9 @@ struct LogOpening: Sendable {
             switch state {
             case .kept: break
             case .missing:
-                if stored != nil { notes.append("the slot \(slot.name) was gone and has been made again") }
+                if stored?.isOfBase == false {
+                    notes.append("the slot \(slot.name) was gone and has been made again")
+                }
                 state = .kept(from: try await slot.make())
             case .lost:
                 notes.append("the slot \(slot.name) had lost what it kept and has been made anew")
@@ -87,7 +89,7 @@ struct LogOpening: Sendable {
         after stored: WALPosition?, _ state: LogSlot.State, _ identity: ReplicationConnection.Identity,
         _ server: WALServer
     ) -> WALPosition {
-        if let stored { return stored }
+        if let stored, !stored.isOfBase || stored.lsn < state.keptFrom ?? LSN(UInt64.max) { return stored }
         let lsn = state.keptFrom ?? server.segmentBegin(identity.position)
         return WALPosition(systemID: server.systemID, timeline: server.timeline(at: lsn), lsn: lsn)
     }
@@ -148,16 +150,33 @@ struct LogOpening: Sendable {
     private func follow(
         _ way: LogWay, _ server: WALServer, _ history: [UInt8]?, _ notes: [String]
     ) async throws -> LogStream {
-        let histories = history.map { [server.timeline: $0] } ?? [:]
-        let isKnown = way.stored?.timeline == server.timeline
+        let legs = LogLeg.way(from: way.begin, to: way.end.lsn, of: server)
+        let known = way.stored.flatMap { $0.isOfBase ? nil : $0.timeline }
+        var histories = history.map { [server.timeline: $0] } ?? [:]
+        for leg in legs where leg.timeline > 1 && leg.timeline < server.timeline {
+            // A timeline that was left before a job saw it. The server's own history tells of it too: without this file it
+            // cannot be chosen as the one to stop on, and that is all.
+            histories[leg.timeline] = try await pastHistory(of: leg.timeline)
+        }
+        if let known { histories[known] = nil }
         do {
-            let follower = try await follower(
-                on: connection, LogLeg.way(from: way.begin, to: way.end.lsn, of: server), server,
-                isKnown ? [:] : histories)
+            let follower = try await follower(on: connection, legs, server, histories)
             return LogStream(
                 server: server, begin: way.begin, end: way.end, notes: notes, follower: follower)
         } catch let error as PostgresError where error.sqlState == "58P01" {
             return try await followAfterGap(way, server, histories, notes)
+        }
+    }
+
+    /// The history of a timeline that was left; `nil` where the server has it no longer.
+    private func pastHistory(of timeline: UInt32) async throws -> [UInt8]? {
+        try await onThread("history") { [connection] in
+            do {
+                return try connection.history(of: timeline)
+            } catch let error as PostgresError where error.sqlState == "58P01" {
+                while try connection.nextAnswer(within: Connection.patience, to: "read a history") != nil {}
+                return nil
+            }
         }
     }
 
@@ -169,7 +188,10 @@ struct LogOpening: Sendable {
             // It kept what is not there: lost since it was looked at.
             kept = try await slot.remake()
         }
-        let from = server.segmentBegin(kept ?? way.end.lsn)
+        // Where even the server's own recovery would need what is not there, what follows it.
+        let from = max(
+            server.segmentBegin(kept ?? way.end.lsn),
+            LSN(server.segmentBegin(way.begin.lsn).value + server.segmentSize))
         let begin = WALPosition(systemID: server.systemID, timeline: server.timeline(at: from), lsn: from)
         let gap = way.stored.map { WALRange(timeline: $0.timeline, begin: $0.lsn, end: from) }
         let legs = LogLeg.way(from: begin, to: way.end.lsn, of: server)
