@@ -136,13 +136,15 @@ extension DrillRecord {
             "scope": .object([
                 "components": .array(scope.components.map { .string($0) }),
                 "dataTypes": .array(scope.dataTypes.map { .string($0) }),
-                "from": .string(scope.from.description), "until": .string(scope.until.description),
+                "timeRange": .object([
+                    "from": .string(scope.from.description), "until": .string(scope.until.description),
+                ]),
             ]),
             "status": .string(status.rawValue), "verdict": .string(verdict.rawValue),
             "steps": .array(steps.map(\.json)), "validations": .array(validations.map(\.json)),
             "started": .string(started.description), "finished": .string(finished.description),
             "durationMilliseconds": .exact(finished.milliseconds - started.milliseconds),
-            "success": Self.share(Int64(passed), of: Int64(checks)),
+            "successRate": Self.share(Int64(passed), of: Int64(checks)),
             "dataIntegrity": Self.share(matched, of: compared),
             "recoveryTimeMilliseconds": recoveryMilliseconds.map { .exact($0) },
             "dataLossMilliseconds": lossMilliseconds.map { .exact($0) },
@@ -171,9 +173,11 @@ extension DrillRecord {
         requestID = try fields.string("requestId")
         set = ChainLink(key: try fields.backupKey("key"), sha256: try fields.hex("manifestSHA256", count: 32))
         var inner = try JSONFields(try fields.required("scope"), path: "scope")
+        var range = try JSONFields(try inner.required("timeRange"), path: "scope.timeRange")
         scope = Scope(
             components: try inner.strings("components"), dataTypes: try inner.strings("dataTypes"),
-            from: try inner.timestamp("from"), until: try inner.timestamp("until"))
+            from: try range.timestamp("from"), until: try range.timestamp("until"))
+        try range.finish()
         try inner.finish()
         status = try fields.word("status", of: Status.self)
         verdict = try fields.word("verdict", of: Verdict.self)
