@@ -91,7 +91,7 @@ extension Restore {
         // How fast files are written and log is replayed here shows in what earlier restores took, and nowhere else.
         let rates = try await MeasuredRates.find(besides: reader, at: workplace, notes)
         let logBytes = recovery?.needed.bytes ?? 0
-        let seconds = rates.seconds(for: manifest.plainSize, log: logBytes)
+        let seconds = rates.seconds(for: manifest.dataSize, log: logBytes)
         result.details["estimatedSeconds"] = seconds.map { .integer($0) } ?? .null
         result.details["estimate"] = .string(rates.text(isForLog: logBytes > 0))
     }
@@ -99,7 +99,7 @@ extension Restore {
     /// Loading is the server's work: about 50 MB of dump a second with its indexes, and a fifth of that time again for
     /// reading it back; where fetching is slower than that, it decides.
     private func estimatedSeconds(_ manifest: Manifest, _ fetchSeconds: Double) -> Int64 {
-        let loading = Double(manifest.plainSize) / 50_000_000
+        let loading = Double(manifest.dataSize) / 50_000_000
         return Int64((max(loading, fetchSeconds) + loading / 5).rounded(.up))
     }
 }

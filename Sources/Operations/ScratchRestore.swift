@@ -115,12 +115,12 @@ extension Workplace {
             return try await planScratch(request, in: scratch, of: place)
         }
         await step("stage")
-        meter.begin("stage", expected: reader.manifest.plainSize)
+        meter.begin("stage", expected: reader.manifest.dataSize)
         let staged = try await phases.measure("stage") { try await plan.stage() }
         let comparison: ContentsComparison
         do {
             await step("compare")
-            meter.begin("compare", expected: reader.manifest.plainSize)
+            meter.begin("compare", expected: reader.manifest.dataSize)
             comparison = ContentsComparison(
                 recorded: recorded, found: try await phases.measure("compare") { try await staged.inspect() })
         } catch {

@@ -74,10 +74,11 @@ extension Verify {
                 return RestoreProof(
                     restored.comparison, phases.measurement(of: reader.manifest), workplace.thresholds)
             }
-        } catch let failure as any Failure where failure.exitCode == .verificationFailed {
+        } catch let failure as any Failure where failure.exitCode == .verificationFailed && !Task.isCancelled {
+            // What breaks because the job is being ended says nothing about the set.
             try await record(.failed, .restore, reader)
             throw failure
-        } catch let failure as any Failure {
+        } catch let failure as any Failure where !Task.isCancelled {
             // The scratch server could not be had, say. What was proven before stays proven.
             try await record(.proven, .integrity, reader)
             throw failure
@@ -120,7 +121,7 @@ extension Phases {
         let exchange = seconds(of: [exchange])
         let rest = seconds(of: ["preflight", "stage", "compare"])
         return RestoreMeasurement(
-            bytes: manifest.plainSize,
+            bytes: manifest.dataSize,
             milliseconds: Int64(((bytes == nil ? rest + exchange : rest) * 1000).rounded()),
             logBytes: bytes ?? 0, logMilliseconds: bytes == nil ? 0 : Int64((exchange * 1000).rounded()))
     }

@@ -26,7 +26,7 @@ package struct Proof: Equatable, Sendable {
 
 /// What a restore moved and how long that took, for the estimates of later ones.
 package struct RestoreMeasurement: Equatable, Sendable {
-    /// Of the set, before compression.
+    /// Of the set's data, before compression: what was put in place, without the record of what is in it.
     package var bytes: Int64
     /// Until they were in place, compared, and without what the log took.
     package var milliseconds: Int64

@@ -55,9 +55,7 @@ package struct SetReader: PartOpener {
     private let places: SegmentPlaces
 
     package var manifest: Manifest { stored.manifest }
-    package var partNames: [String] {
-        manifest.parts.map(\.name).filter { $0 != SetWriter.contentsPart && $0 != SetWriter.piecesPart }
-    }
+    package var partNames: [String] { manifest.dataParts.map(\.name) }
     /// What has to be thawed before the set can be read.
     package var archived: [ArchivedSegment] { places.archived }
 
@@ -228,4 +226,14 @@ package struct SetReader: PartOpener {
 
     /// Bytes: some three hundred thousand tables.
     private static let contentsLimit = 128 << 20
+}
+
+extension Manifest {
+    /// What a restore reads: all but the parts that say what is in the others.
+    fileprivate var dataParts: [StoredPart] {
+        parts.filter { $0.name != SetWriter.contentsPart && $0.name != SetWriter.piecesPart }
+    }
+
+    /// Bytes that a restore puts in place, before compression: what its rate is measured by.
+    package var dataSize: Int64 { dataParts.reduce(0) { $0 + $1.plainSize } }
 }
