@@ -167,8 +167,8 @@ let package = Package(
         tests(
             "OperationsTests",
             [
-                "Core", "Sets", "Streams", "Operations", "Envelope", "LocalKeyring", "RSAKeyring", "AWSKMSKeyring",
-                "AWS", "FileSystemStore", "TestSupport", crypto, log,
+                "Core", "Sets", "Streams", "Operations", "WALArchive", "Envelope", "LocalKeyring", "RSAKeyring",
+                "AWSKMSKeyring", "AWS", "FileSystemStore", "TestSupport", crypto, log,
             ]),
         tests(
             "SetsTests",

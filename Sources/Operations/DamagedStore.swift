@@ -13,6 +13,8 @@ struct DamagedStore: Store {
         /// The bytes of another object under this one's name; as many as this one has, with zeros where the other is
         /// shorter, so that sizes alone do not tell.
         case replaced(by: String)
+        /// The bytes of another object, at its own size.
+        case exchanged(with: String)
         /// A small object with other bytes, or one that was not there.
         case bytes([UInt8])
     }
@@ -36,6 +38,7 @@ struct DamagedStore: Store {
             let last = min(range?.upperBound ?? end, end)
             guard last > begin else { return MemorySource([]) }
             return try await base.get(key, range: begin..<last)
+        case .exchanged(let other): return try await base.get(other, range: range)
         case .replaced(let other):
             guard let size = try await base.stat(key)?.size, let available = try await base.stat(other)?.size else {
                 throw ObjectNotFound(key: key)
@@ -56,13 +59,23 @@ struct DamagedStore: Store {
     }
 
     func stat(_ key: String) async throws -> ObjectInfo? {
-        try await seen(base.stat(key), key)
+        try await seen(base.stat(key), key, other: otherSize(key))
     }
 
-    private func seen(_ info: ObjectInfo?, _ key: String) -> ObjectInfo? {
+    /// Of the object that stands in this one's place.
+    private func otherSize(_ key: String) async throws -> Int64? {
+        guard case .exchanged(let other)? = damage[key] else { return nil }
+        return try await base.stat(other)?.size
+    }
+
+    private func seen(_ info: ObjectInfo?, _ key: String, other: Int64? = nil) -> ObjectInfo? {
         switch damage[key] {
         case nil, .flip, .replaced: return info
         case .missing: return nil
+        case .exchanged:
+            guard var exchanged = info, let other else { return nil }
+            exchanged.size = other
+            return exchanged
         case .cut(let end):
             guard var shorter = info else { return nil }
             shorter.size = min(shorter.size, end)
@@ -86,7 +99,9 @@ struct DamagedStore: Store {
                             added.removeFirst()
                         }
                         if added.first == info.key { added.removeFirst() }
-                        if let info = seen(info, info.key) { continuation.yield(info) }
+                        if let info = seen(info, info.key, other: try await otherSize(info.key)) {
+                            continuation.yield(info)
+                        }
                     }
                     for key in added { if let forged = seen(nil, key) { continuation.yield(forged) } }
                     continuation.finish()

@@ -12,12 +12,18 @@ package struct Drill: Sendable {
     let workplace: Workplace
     let job: DrillJob
     let verification: Verification
+    let logVerification: LogVerification
 
-    /// `verification` is what a damaged copy is shown to; tests make it worse to see that the drill notices.
-    package init(_ job: DrillJob, at workplace: Workplace, verification: @escaping Verification = Drill.verify) {
+    /// `verification` and `logVerification` are what damaged copies are shown to; tests make them worse to see that the
+    /// drill notices.
+    package init(
+        _ job: DrillJob, at workplace: Workplace, verification: @escaping Verification = Drill.verify,
+        logVerification: @escaping LogVerification = Drill.verifyLog
+    ) {
         self.job = job
         self.workplace = workplace
         self.verification = verification
+        self.logVerification = logVerification
     }
 
     /// What `verify` does to prove integrity, without the record that it leaves.
@@ -40,16 +46,34 @@ package struct Drill: Sendable {
         let meter = ProgressMeter(stage: "drill")
         await workplace.step("drill \(job.scenario.rawValue)")
         // An archived set is asked for, and the drill made another time.
-        try await workplace.afterThaw(waiting: 0) {
-            do {
-                try await workplace.watching(meter) { try await rehearse(course, meter) }
-            } catch is DrillAborted {
-                // The record tells.
-            } catch let stalled as Stalled {
-                course.abort(stalled)
-            }
+        let end = try await workplace.afterThaw(waiting: 0) { try await goThrough(course, meter) }
+        // A drill that is ended leaves its record as any other does: that it was not gone through is worth knowing.
+        var result = try await uncancelled { try await finish(course) }
+        if let end {
+            result.exitCode = end.exitCode
+            result.failure = end
         }
-        return try await finish(course)
+        return result
+    }
+
+    /// Returns what has ended it from outside; `nil` where it came to its own end, whatever that is.
+    private func goThrough(_ course: DrillCourse, _ meter: ProgressMeter) async throws -> JobFailure? {
+        do {
+            try await workplace.watching(meter) { try await rehearse(course, meter) }
+        } catch is DrillAborted {
+            // The record tells.
+        } catch let stalled as Stalled {
+            course.abort(stalled)
+        } catch is CancellationError {
+            let end = JobFailure(
+                .terminated, "finish the drill", object: workplace.target, cause: "it was ended from outside",
+                hint:
+                    "run it again with more time: the scratch place has been cleared, and the record says how far it "
+                    + "came")
+            course.abort(end)
+            return end
+        }
+        return nil
     }
 
     private func rehearse(_ course: DrillCourse, _ meter: ProgressMeter) async throws {

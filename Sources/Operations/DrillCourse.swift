@@ -50,8 +50,11 @@ final class DrillCourse: Sendable {
     }
 
     /// Goes through one step, whose findings `body` takes down. What it throws is found out, too: a failure of what is
-    /// rehearsed fails the step, any other leaves it inconclusive, and either ends the drill with ``DrillAborted``. An end
-    /// from outside, and what asks for a thaw, stay what they are and leave no step.
+    /// rehearsed fails the step, any other leaves it inconclusive, and either ends the drill with ``DrillAborted``. What
+    /// asks for a thaw stays what it is and leaves no step.
+    ///
+    /// Where the drill is being ended whatever is thrown shows nothing but that: the step is inconclusive, and
+    /// `CancellationError` is thrown.
     func step<Result: Sendable>(
         _ name: String, shows: String? = nil, _ body: (StepFindings) async throws -> Result
     ) async throws -> Result {
@@ -63,6 +66,11 @@ final class DrillCourse: Sendable {
             return result
         } catch let thaw as ThawNeeded {
             throw thaw
+        } catch  where Task.isCancelled || error is CancellationError {
+            findings.doubt("it was ended here")
+            add(name, shows, findings, since: began)
+            state.withLock { $0.isAborted = true }
+            throw CancellationError()
         } catch let failure as any Failure {
             findings.take(failure)
             add(name, shows, findings, since: began)
@@ -89,7 +97,7 @@ final class DrillCourse: Sendable {
         }
     }
 
-    /// Something outside the steps has ended the drill: it stood still.
+    /// Something outside the steps has ended the drill: it stood still, or was asked to end.
     func abort(_ failure: any Failure) {
         let findings = StepFindings()
         findings.take(failure)

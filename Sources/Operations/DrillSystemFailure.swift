@@ -1,5 +1,6 @@
 import Core
 import Sets
+import WALArchive
 
 extension Drill {
     /// Everything but the store and the identities is gone: a scratch server is made of them, its contents are proven,
@@ -10,10 +11,13 @@ extension Drill {
         }
         let log = try await followedLog(after: reader, course)
         let recovered = try await restore(reader, following: log, course, meter)
-        // The last commit that came back is as late as the end of the log where nobody says when that was stored.
-        let stored = max(
-            log?.path.stored ?? recovered?.lastCommit ?? reader.manifest.snapshotTime, reader.manifest.snapshotTime)
-        course.change { $0.lossMilliseconds = max(0, course.started.milliseconds - stored.milliseconds) }
+        // Whichever of them is known and latest: nothing of before that would be lost.
+        let covered = [
+            log?.path.stored, try await coveredUntil(log), recovered?.lastCommit, reader.manifest.snapshotTime,
+        ].compactMap { $0 }.max()
+        course.change {
+            $0.lossMilliseconds = covered.map { max(0, course.started.milliseconds - $0.milliseconds) }
+        }
         guard PhysicalBase.isPhysical(reader.manifest) else { return }
         try await recoverToPoint(reader, log, recovered, course, meter)
     }
@@ -31,6 +35,24 @@ extension Drill {
             for note in notes.all { course.change { $0.notes.append(note) } }
             return found
         }
+    }
+
+    /// Until when all that the server has written is stored, as the job that stored the end of `log` noted it; `nil` where
+    /// it noted nothing.
+    private func coveredUntil(_ log: RecoveryBase?) async throws -> Timestamp? {
+        guard let log else { return nil }
+        var latest: Timestamp?
+        for store in [workplace.store] + (workplace.secondary.map { [$0] } ?? []) {
+            do {
+                let found = try await workplace.logArchive(in: store).coveredUntil(
+                    of: log.base.systemID, log.path.timeline, storedTo: log.path.end)
+                latest = [latest, found].compactMap { $0 }.max()
+            } catch let failure as any Failure where failure.exitCode == .store && !Task.isCancelled {
+                // The other one may say; without a word of either the last commit counts.
+                continue
+            }
+        }
+        return latest
     }
 
     /// Restores the set to the scratch place and proves it; what that showed is kept beside the set as well.
@@ -53,7 +75,7 @@ extension Drill {
                             of: reader.manifest, log: follows ? log?.needed.bytes : nil), findings, course)
                     return restored.promotion
                 }
-            } catch let failure as any Failure where failure.exitCode == .verificationFailed {
+            } catch let failure as any Failure where failure.exitCode == .verificationFailed && !Task.isCancelled {
                 try await prove(.failed, reader, nil)
                 throw failure
             }

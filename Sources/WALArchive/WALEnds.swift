@@ -46,6 +46,19 @@ extension WALArchive {
         return nil
     }
 
+    /// Until when everything that the server had written is stored, by the index of a timeline of which all up to `end` is
+    /// there; `nil` where that says nothing, or speaks of more than is there. The index is not sealed: good for a figure,
+    /// and for no decision.
+    package func coveredUntil(
+        of systemID: String, _ timeline: UInt32, storedTo end: LSN
+    ) async throws -> Timestamp? {
+        guard let index = try await newestIndex(of: systemID, timeline), let indexed = index.end, indexed <= end
+        else {
+            return nil
+        }
+        return index.coveredUntil
+    }
+
     private func end(of server: WALServer, on timeline: UInt32) async throws -> WALStoredEnd? {
         guard let index = try await newestIndex(of: server.systemID, timeline)?.index, let indexed = index.end else {
             return try await listedEnd(of: server, on: timeline)

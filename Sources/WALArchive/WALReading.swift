@@ -17,6 +17,14 @@ extension WALArchive: WALLibrary {
             .flatMap { WALSegment(name: name, size: $0) }
     }
 
+    /// The object that ``open(_:of:)`` reads for a segment: the whole, else the longest beginning; `nil` where nothing of
+    /// it is stored.
+    package func object(of segment: WALSegment, systemID: String) async throws -> ObjectInfo? {
+        if let whole = try await store.stat(WALLayout.object(.segment(segment.name), of: systemID)) { return whole }
+        guard let longest = try await WALReserve([self]).longestBeginning(of: segment, systemID) else { return nil }
+        return try await store.stat(WALLayout.object(longest, of: systemID))
+    }
+
     /// What is stored of a segment that is not complete.
     func beginnings(of segment: WALSegment, _ systemID: String) async throws -> [StoredFileName] {
         let directory = WALLayout.directory(of: systemID, segment.timeline)
