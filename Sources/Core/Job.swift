@@ -182,7 +182,7 @@ package struct ListJob: Equatable, Sendable {
 }
 
 /// What is known about a set's content.
-package enum Verdict: String, Sendable {
+package enum Verdict: String, CaseIterable, Sendable {
     case proven, failed
     /// Not looked at, or not able to: never a pass.
     case inconclusive

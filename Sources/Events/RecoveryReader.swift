@@ -14,8 +14,9 @@ extension TargetReader {
     ]
 
     mutating func recovery(
-        of engine: EngineName, _ destinations: [String: DestinationSettings]
+        of source: SourceSettings, _ destinations: [String: DestinationSettings]
     ) throws(ConfigurationError) -> RecoverySettings {
+        let engine = source.name
         var recovery = RecoverySettings()
         recovery.method = try method(of: engine)
         if recovery.method == .physical {
@@ -37,6 +38,7 @@ extension TargetReader {
         }
         recovery.preloadLibraries = try preloadLibraries(engine, recovery)
         try refuseOverlap(recovery)
+        try refuseSource(recovery, RehearsalPlace(source: source), destinations)
         if recovery.hasScratch {
             recovery.thresholds = try thresholds()
         } else {
@@ -146,6 +148,22 @@ extension TargetReader {
         throw ConfigurationError(
             Setting.scratchDirectory.variable, "it and \(Setting.restoreDirectory.variable) are in one place",
             hint: "name two directories, neither inside the other")
+    }
+
+    /// Where a set is proven has to be another place than where it comes from.
+    private func refuseSource(
+        _ recovery: RecoverySettings, _ place: RehearsalPlace, _ destinations: [String: DestinationSettings]
+    ) throws(ConfigurationError) {
+        if let name = recovery.scratchDestination, let destination = destinations[name], place.isSource(destination) {
+            throw ConfigurationError(
+                Setting.scratchDestination.variable, "the destination \(name) is the database that is backed up",
+                hint: "name one on a server that sets may be restored to for a while")
+        }
+        if let scratch = recovery.scratchDirectory, let own = place.directory(holding: scratch) {
+            throw ConfigurationError(
+                Setting.scratchDirectory.variable, "it is, or lies in, \(own), which is backed up",
+                hint: "name a directory beside it")
+        }
     }
 
     private mutating func thresholds() throws(ConfigurationError) -> ProofThresholds {

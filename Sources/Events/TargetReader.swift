@@ -40,7 +40,7 @@ struct TargetReader {
             rateLimit: try number(.rateLimit, in: 1...(1 << 53)).map { Int64($0) },
             lockLease: try number(.lockLease, in: 1...3600) ?? defaulted(.lockLease, 60),
             signingKey: try signingKey(), trustedSigners: try trustedSigners(), destinations: destinations,
-            recovery: try recovery(of: source.name, destinations), awsBackup: try awsBackup(),
+            recovery: try recovery(of: source, destinations), awsBackup: try awsBackup(),
             exceptions: source.exceptions + exceptions.sorted())
     }
 

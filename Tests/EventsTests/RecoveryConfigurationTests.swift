@@ -82,4 +82,53 @@ struct RecoveryConfigurationTests {
         #expect(targets.map(\.recovery.preloadLibraries) == [["auto_explain"], ["auto_explain"], []])
         #expect(targets.allSatisfy { $0.recovery.thresholds.seconds == 60 && $0.recovery.hasScratch })
     }
+
+    /// Shows that a destination which is the source itself, however its server is written, is no place to prove sets at,
+    /// and that another database there is one.
+    @Test(arguments: [
+        ("mysql://b:x@127.0.0.1/clinic", "mysql://r:y@127.0.0.1:3306/clinic", true),
+        ("mysql://b:x@127.0.0.1/clinic", "mysql://r:y@localhost/clinic", true),
+        ("mysql://b:x@127.0.0.1/clinic", "mysql://r:y@127.0.0.1/bench", false),
+        ("mysql://b:x@127.0.0.1/clinic", "mysql://r:y@127.0.0.1:3307/clinic", false),
+        ("mongodb://127.0.0.1/clinic", "mongodb://localhost:27017/clinic", true),
+        ("mongodb://127.0.0.1/", "mongodb://127.0.0.1:27017/bench", true),
+        ("mongodb://127.0.0.1/clinic", "mongodb://127.0.0.1:27018/clinic", false),
+        ("mongodb://127.0.0.1/clinic", "mongodb://127.0.0.1/bench", false),
+    ])
+    func sourceAsScratch(_ source: String, _ scratch: String, isRefused: Bool) throws {
+        let engine = source.hasPrefix("mysql") ? "mysql" : "mongodb"
+        let variables = [
+            "BACKUP_ENGINE": engine, engine == "mysql" ? "MYSQL_URL" : "MONGODB_URL": source,
+            "BACKUP_STORE": "file:///srv/backups/", "BACKUP_RECIPIENTS": "aes:/keys/clinic.key",
+            "BACKUP_DESTINATION_BENCH": scratch, "BACKUP_SCRATCH_DESTINATION": "bench",
+        ]
+        guard isRefused else {
+            #expect(try configuration(variables).settings.targets.first?.recovery.scratchDestination == "bench")
+            return
+        }
+        let error = #expect(throws: ConfigurationError.self) { try configuration(variables) }
+        #expect(error?.object == "BACKUP_SCRATCH_DESTINATION", "\(String(describing: error))")
+    }
+
+    /// Shows that files are not proven inside of what is backed up, and are beside or above it.
+    @Test(arguments: [
+        ("/srv/clinic", true), ("/srv/clinic/scratch", true), ("/srv/clinic2", false), ("/srv", false),
+    ])
+    func sourceAsScratchDirectory(_ directory: String, isRefused: Bool) throws {
+        for (engine, variable, path) in [
+            ("files", "FILES_PATHS", "/srv/clinic"), ("audit-records", "AUDIT_SOURCE", "/srv/clinic/*.jsonl"),
+        ] {
+            let variables = [
+                "BACKUP_ENGINE": engine, variable: path, "BACKUP_STORE": "file:///backups/",
+                engine == "files" ? "BACKUP_RECIPIENTS" : "AUDIT_BACKUP_KEY": "aes:/keys/clinic.key",
+                "SCRATCH_DIRECTORY": directory,
+            ]
+            guard isRefused else {
+                #expect(try configuration(variables).settings.targets.first?.recovery.scratchDirectory == directory)
+                continue
+            }
+            let error = #expect(throws: ConfigurationError.self) { try configuration(variables) }
+            #expect(error?.object == "SCRATCH_DIRECTORY", "\(String(describing: error))")
+        }
+    }
 }

@@ -272,10 +272,12 @@ import Testing
             for line in [
                 "drill_failure_total\(labels) 1", "drill_success_total\(labels) 0",
                 "drill_recovery_seconds\(labels) 27.5", "drill_data_loss_seconds\(labels) 300",
-                "drill_integrity_ratio\(labels) 0.75",
+                "drill_integrity_ratio\(labels) 0.75", "drill_last_timestamp_seconds\(labels) 1736924400",
             ] { #expect(text.contains("lifeboat_\(line)\n"), "\(line)") }
             #expect(!text.contains("drill_last_success"))
+            #expect(verdicts(text, "SYSTEM_FAILURE") == ["proven": "0", "failed": "1", "inconclusive": "0"])
 
+            clock.advance(seconds: 60)
             let bare = DrillOutcome(
                 scenario: .systemFailure, recoverySeconds: nil, lossSeconds: nil, compared: 0, matched: 0)
             try await metrics.record(finished("drill", verdict: .proven, drill: bare))
@@ -288,10 +290,31 @@ import Testing
             for line in [
                 "drill_failure_total\(labels) 1", "drill_success_total\(labels) 1",
                 "drill_recovery_seconds\(labels) 27.5", "drill_integrity_ratio\(labels) 0.75",
-                "drill_last_success_timestamp_seconds\(labels) 1736924400",
+                "drill_last_success_timestamp_seconds\(labels) 1736924460",
+                "drill_last_timestamp_seconds\(labels) 1736924460",
                 "drill_integrity_ratio{target=\"clinic\",scenario=\"KEY_LOSS\"} 1",
             ] { #expect(text.contains("lifeboat_\(line)\n"), "\(line)") }
+            #expect(verdicts(text, "SYSTEM_FAILURE") == ["proven": "1", "failed": "0", "inconclusive": "0"])
+            // One that was ended from outside is the last one, and showed nothing.
+            clock.advance(seconds: 60)
+            try await metrics.record(finished("drill", .terminated, verdict: .inconclusive, drill: bare))
+            text = try read(directory)
+            #expect(text.contains("lifeboat_drill_last_timestamp_seconds\(labels) 1736924520\n"))
+            #expect(text.contains("lifeboat_drill_last_success_timestamp_seconds\(labels) 1736924460\n"))
+            #expect(verdicts(text, "SYSTEM_FAILURE") == ["proven": "0", "failed": "0", "inconclusive": "1"])
+            #expect(verdicts(text, "KEY_LOSS") == ["proven": "1", "failed": "0", "inconclusive": "0"])
         }
+    }
+
+    /// What the metrics say of the last drill of a scenario, by verdict.
+    private func verdicts(_ text: String, _ scenario: String) -> [String: String] {
+        let start = "lifeboat_drill_last_verdict{target=\"clinic\",scenario=\"\(scenario)\",verdict=\""
+        var found: [String: String] = [:]
+        for line in text.split(separator: "\n") where line.hasPrefix(start) {
+            let pieces = line.dropFirst(start.count).split(separator: "\"} ")
+            if pieces.count == 2 { found[String(pieces[0])] = String(pieces[1]) }
+        }
+        return found
     }
 
     @Test("runs of other actions and unfinished ones write nothing")
@@ -396,7 +419,7 @@ import Testing
             let pages = try readText(
                 #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 } + "/docs/metrics.md")
             let types = try read(directory).split(separator: "\n").filter { $0.hasPrefix("# TYPE ") }
-            #expect(types.count == 18)
+            #expect(types.count == 32)
             for line in types {
                 let words = line.split(separator: " ")
                 #expect(pages.contains("| `\(words[2])` | \(words[3]) |"), "\(words[2])")
@@ -430,7 +453,6 @@ import Testing
             try #require(started.contains("TLS is disabled"), "node-exporter said: \(started)")
             let answer = try httpGet(port: port, path: "/metrics")
             #expect(answer.contains("\nnode_textfile_scrape_error 0\n"))
-            // Its own encoder sorts the labels as we do, so that lines can be compared.
             let lines = Set(answer.split(whereSeparator: \.isNewline).map(String.init))
             for line in try read(directory).split(separator: "\n") where !line.hasPrefix("#") {
                 #expect(lines.contains { sameSample($0, String(line)) }, "\(line)")
@@ -451,13 +473,28 @@ import Testing
             try await metrics.record(finished("verify", tier: tier, verdict: .proven))
             try await metrics.record(finished("verify", .inconclusive, tier: tier))
         }
+        try await metrics.record(finished("verify", verdict: .proven, proofDepth: .restore))
+        try await metrics.record(
+            finished("backup", keyExpiries: [KeyExpiry(key: "gpg:00", expires: clock.now())]))
+        try await metrics.record(finished("wal", tier: nil))
+        for scenario in DrillJob.Scenario.allCases {
+            let drill = DrillOutcome(scenario: scenario, recoverySeconds: 9, lossSeconds: 1, compared: 2, matched: 2)
+            try await metrics.record(finished("drill", verdict: .proven, drill: drill))
+        }
     }
 }
 
-/// Whether the two are one sample, however the number is written.
+/// Whether the two are one sample, however the number is written and in whatever order the labels stand.
 private func sameSample(_ a: String, _ b: String) -> Bool {
     guard let first = a.lastIndex(of: " "), let second = b.lastIndex(of: " ") else { return false }
-    return a[..<first] == b[..<second] && Double(a[first...].dropFirst()) == Double(b[second...].dropFirst())
+    return series(a[..<first]) == series(b[..<second])
+        && Double(a[first...].dropFirst()) == Double(b[second...].dropFirst())
+}
+
+/// The metric's name and its labels, in order.
+private func series(_ text: Substring) -> [String] {
+    let pieces = text.split(separator: "{", maxSplits: 1)
+    return [String(pieces[0])] + (pieces.last?.dropLast(2).split(separator: "\",").map(String.init).sorted() ?? [])
 }
 
 /// The value of `lifeboat_<name>` of the target clinic and this tier.

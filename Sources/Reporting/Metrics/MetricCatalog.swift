@@ -29,6 +29,8 @@ enum Metric: String, CaseIterable {
     case drillSuccess = "drill_success_total"
     case drillFailure = "drill_failure_total"
     case drillLastSuccess = "drill_last_success_timestamp_seconds"
+    case drillLast = "drill_last_timestamp_seconds"
+    case drillLastVerdict = "drill_last_verdict"
     case drillRecovery = "drill_recovery_seconds"
     case drillLoss = "drill_data_loss_seconds"
     case drillIntegrity = "drill_integrity_ratio"
@@ -62,6 +64,8 @@ enum Metric: String, CaseIterable {
         case .drillSuccess: "Drills that proved what they rehearse."
         case .drillFailure: "Drills that did not, the inconclusive ones included."
         case .drillLastSuccess: "When a drill last proved what it rehearses, in Unix time."
+        case .drillLast: "When a drill last ended, whatever it showed, in Unix time."
+        case .drillLastVerdict: "1 for the verdict of the last drill, 0 for the others."
         case .drillRecovery: "From the begin of the last drill to the restored copy's being proven."
         case .drillLoss: "What was written in so long before the last drill would have been lost."
         case .drillIntegrity: "Share of the objects that the last drill compared and found as recorded."
@@ -94,6 +98,8 @@ struct Series: Hashable {
     var key: String?
     /// Of a drill's metrics.
     var scenario: DrillJob.Scenario?
+    /// For ``Metric/drillLastVerdict`` alone.
+    var verdict: Verdict?
 }
 
 /// The values of one target, and the text they are kept in: Prometheus' exposition format 0.0.4.
@@ -126,6 +132,7 @@ struct MetricValues: Equatable {
         if series.metric.hasTier { labels += ",tier=\"\(series.tier)\",type=\"full\"" }
         if let key = series.key { labels += ",key=\"\(escaped(key))\"" }
         if let scenario = series.scenario { labels += ",scenario=\"\(scenario.rawValue)\"" }
+        if let verdict = series.verdict { labels += ",verdict=\"\(verdict.rawValue)\"" }
         return "\(prefix)_\(series.metric.rawValue){\(labels)} "
     }
 
@@ -147,7 +154,10 @@ struct MetricValues: Equatable {
     /// All that there can be of a metric, but for those that are told apart by a key's name.
     private static func fixedSeries(_ metric: Metric) -> [Series] {
         if metric.isOfDrill {
-            return DrillJob.Scenario.allCases.map { Series(metric: metric, tier: "", scenario: $0) }
+            let verdicts: [Verdict?] = metric == .drillLastVerdict ? Verdict.allCases : [nil]
+            return DrillJob.Scenario.allCases.flatMap { scenario in
+                verdicts.map { Series(metric: metric, tier: "", scenario: scenario, verdict: $0) }
+            }
         }
         return (metric.hasTier ? tiers : [""]).map { Series(metric: metric, tier: $0) }
     }

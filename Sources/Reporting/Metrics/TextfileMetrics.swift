@@ -122,6 +122,12 @@ extension MetricValues {
         if isProven {
             self[.drillLastSuccess, drill.scenario] = max(self[.drillLastSuccess, drill.scenario] ?? ended, ended)
         }
+        self[.drillLast, drill.scenario] = max(self[.drillLast, drill.scenario] ?? ended, ended)
+        for verdict in Verdict.allCases {
+            let isIt = verdict == (outcome.verdict ?? .inconclusive)
+            values[Series(metric: .drillLastVerdict, tier: "", scenario: drill.scenario, verdict: verdict)] =
+                isIt ? 1 : 0
+        }
         if let seconds = drill.recoverySeconds { self[.drillRecovery, drill.scenario] = seconds }
         if let seconds = drill.lossSeconds { self[.drillLoss, drill.scenario] = seconds }
         if drill.compared > 0 {
