@@ -97,6 +97,7 @@ struct RecoveryKillTests {
                 try await until("the recovery's server has gone") { try processes(naming: site.restored).isEmpty }
                 let next = try await site.runUnlocked(event(number))
                 #expect(next.exitCode == 0, "after a kill at \(delay): \(next)")
+                #expect(try await everything(in: site.temporary).isEmpty, "after a kill at \(delay)")
                 let marks = try await site.marks(inDirectory: "\(site.restored)/\(number)/data")
                 #expect(marks == ["after the base"], "after a kill at \(delay)")
             }
@@ -121,29 +122,29 @@ struct RecoveryKillTests {
                 try await until("the scratch server has gone") { try processes(naming: site.scratch).isEmpty }
                 let next = try await site.runUnlocked(event(number))
                 #expect(next.text("verdict") == "proven", "after a kill at \(delay): \(next)")
-                let left = try await listFiles(site.scratch)
-                #expect(left.isEmpty, "after a kill at \(delay)")
+                let left = try await everything(in: site.scratch) + everything(in: site.temporary)
+                #expect(left.isEmpty, "after a kill at \(delay): \(left)")
             }
         }
     }
+}
 
-    /// Command lines of processes that name `path`, lifeboat's own and servers' alike.
-    private func processes(naming path: String) throws -> [String] {
-        guard let folder = opendir("/proc") else { throw TestFailure("there is no /proc") }
-        defer { closedir(folder) }
-        var found: [String] = []
-        while let entry = readdir(folder) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-            }
-            // Processes come and go meanwhile.
-            guard Int(name) != nil, let file = fopen("/proc/\(name)/cmdline", "r") else { continue }
-            defer { fclose(file) }
-            var bytes = [UInt8](repeating: 0, count: 8192)
-            let count = fread(&bytes, 1, bytes.count, file)
-            let line = String(decoding: bytes.prefix(count).map { $0 == 0 ? 0x20 : $0 }, as: UTF8.self)
-            if line.contains(path) { found.append(line) }
+/// Command lines of processes that name `path`, lifeboat's own and servers' alike.
+func processes(naming path: String) throws -> [String] {
+    guard let folder = opendir("/proc") else { throw TestFailure("there is no /proc") }
+    defer { closedir(folder) }
+    var found: [String] = []
+    while let entry = readdir(folder) {
+        let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+            pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
         }
-        return found
+        // Processes come and go meanwhile.
+        guard Int(name) != nil, let file = fopen("/proc/\(name)/cmdline", "r") else { continue }
+        defer { fclose(file) }
+        var bytes = [UInt8](repeating: 0, count: 8192)
+        let count = fread(&bytes, 1, bytes.count, file)
+        let line = String(decoding: bytes.prefix(count).map { $0 == 0 ? 0x20 : $0 }, as: UTF8.self)
+        if line.contains(path) { found.append(line) }
     }
+    return found
 }

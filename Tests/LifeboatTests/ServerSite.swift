@@ -11,6 +11,8 @@ struct ServerSite: TestTarget {
     var store: String { directory + "/store" }
     var restored: String { directory + "/restored" }
     var scratch: String { directory + "/scratch" }
+    /// Where servers of the program's own have their sockets.
+    var temporary: String { directory + "/tmp" }
 
     var environment: [String: String] {
         [
@@ -20,6 +22,7 @@ struct ServerSite: TestTarget {
             // A key that is lost is only survived by sets that another one opens too.
             "BACKUP_RECIPIENTS": "aes:\(directory)/clinic.key,aes:\(directory)/escrow.key",
             "BACKUP_LOCK_LEASE": "2", "RESTORE_DIRECTORY": restored, "SCRATCH_DIRECTORY": scratch,
+            "TMPDIR": temporary,
         ]
     }
 
@@ -34,6 +37,7 @@ struct ServerSite: TestTarget {
             let server = try await PostgresServer.start(
                 PostgresServer.Options(settings: settings, walSegmentSize: walSegmentSize))
             let site = ServerSite(server: server, directory: directory)
+            mkdir(site.temporary, 0o711)
             // PostgreSQL's programs refuse to be root, and run as the owner of what they are given.
             for path in [site.restored, site.scratch] {
                 mkdir(path, 0o700)
