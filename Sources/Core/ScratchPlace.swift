@@ -2,9 +2,15 @@
 package protocol ScratchPlace: Sendable {
     /// For people: `a PostgreSQL 15 server of its own under /work`.
     var label: String { get }
+    /// One set at a time can stand there, under a name that is always the same: another run would clear it away.
+    var holdsOne: Bool { get }
 
     /// Makes it ready for a set: a server is started, empty. Throws where that cannot be, before anything is left.
     func open(for manifest: Manifest, meter: ProgressMeter) async throws -> any Scratch
+}
+
+extension ScratchPlace {
+    package var holdsOne: Bool { false }
 }
 
 /// A scratch place in use.

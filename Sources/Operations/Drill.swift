@@ -59,7 +59,12 @@ package struct Drill: Sendable {
     /// Returns what has ended it from outside; `nil` where it came to its own end, whatever that is.
     private func goThrough(_ course: DrillCourse, _ meter: ProgressMeter) async throws -> JobFailure? {
         do {
-            try await workplace.watching(meter) { try await rehearse(course, meter) }
+            try await workplace.watching(meter) {
+                guard job.scenario != .keyLoss else { return try await rehearse(course, meter) }
+                try await workplace.havingScratch(for: job.requestID) { try await rehearse(course, meter) }
+            }
+        } catch let lost as LeaseError where !course.all.steps.isEmpty {
+            course.abort(lost)
         } catch is DrillAborted {
             // The record tells.
         } catch let stalled as Stalled {

@@ -52,6 +52,18 @@ extension Workplace {
         return scratch
     }
 
+    /// Runs `body` while no other run of the target uses the scratch place, where that matters: what one has staged the
+    /// next would take for the leftovers of a killed one. Throws, locked, where another is at it.
+    func havingScratch<Result: Sendable>(
+        for requestID: RequestID, _ body: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        guard scratch?.holdsOne == true else { return try await body() }
+        var place = self
+        // A lock of its own: backups go on meanwhile.
+        place.store = PrefixedStore(store, prefix: "locks/scratch")
+        return try await place.locked(for: requestID, waiting: 0) { _ in try await body() }
+    }
+
     /// Gives `body` a place to hold a scratch server in, which is gone afterwards whatever happens.
     func withScratch<Result: Sendable>(_ body: (ScratchHolder) async throws -> Result) async throws -> Result {
         let holder = ScratchHolder()

@@ -4,6 +4,7 @@ package import Core
 /// destination, compared there, and removed. They never take the place of anything.
 package struct StagedScratch: ScratchPlace {
     package let label: String
+    package var holdsOne: Bool { true }
     private let engine: any Engine
     private let clock: any WallClock
     private let prepare: @Sendable () async throws -> Void

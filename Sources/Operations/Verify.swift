@@ -140,7 +140,9 @@ package struct Verify: Sendable {
             try await record(.proven, .integrity, reader)
             return result
         }
-        return try await proveByRestore(reader, result, phases, meter)
+        return try await workplace.havingScratch(for: job.requestID) { [result] in
+            try await proveByRestore(reader, result, phases, meter)
+        }
     }
 
     /// Whether the set before this one is there, or was pruned. It says nothing about this set, so it is only noted.

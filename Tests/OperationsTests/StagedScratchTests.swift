@@ -12,8 +12,12 @@ struct StagedScratchTests {
         let counts = Guarded<(staged: Int, promoted: Int, discarded: Int)>((0, 0, 0))
         let asked = Guarded<[Bool]>([])
         let discardFails: Bool
+        let onInspect: @Sendable () async -> Void
 
-        init(discardFails: Bool = false) { self.discardFails = discardFails }
+        init(discardFails: Bool = false, onInspect: @escaping @Sendable () async -> Void = {}) {
+            self.discardFails = discardFails
+            self.onInspect = onInspect
+        }
 
         var capabilities: EngineCapabilities { EngineCapabilities(name: "text", endpoint: "text") }
 
@@ -45,7 +49,10 @@ struct StagedScratchTests {
         struct Staged: StagedRestore {
             let engine: Staging
 
-            func inspect() async throws -> Contents { TextEngine.contents(engine.text) }
+            func inspect() async throws -> Contents {
+                await engine.onInspect()
+                return TextEngine.contents(engine.text)
+            }
 
             func promote(_ request: PromotionRequest) async throws -> Promotion {
                 engine.counts.withLock { $0.promoted += 1 }
@@ -82,6 +89,51 @@ struct StagedScratchTests {
         let counts = engine.counts.value
         #expect(counts.staged == 1 && counts.promoted == 0 && counts.discarded >= 1)
         #expect(engine.asked.value == [true])
+    }
+
+    /// Shows that a place which holds one set refuses a second run while the first is at it, whichever job that is, and
+    /// that neither takes the other's copy for a leftover; that a lost key is rehearsed all the same; and that the place
+    /// is free afterwards.
+    @Test func one() async throws {
+        try await Clinic.open { clinic in
+            var clinic = clinic
+            try await clinic.backup()
+            let second = Guarded<[ExitCode?]>([])
+            let inside = Guarded<Clinic?>(nil)
+            let engine = Staging(onInspect: {
+                guard
+                    let clinic = inside.withLock({ clinic in
+                        defer { clinic = nil }
+                        return clinic
+                    })
+                else { return }
+                for scenario in DrillJob.Scenario.allCases {
+                    let drilled = await Self.code {
+                        try await Drill(
+                            DrillJob(
+                                target: "clinic", scenario: scenario, key: .latest(nil), requestID: .random("d")),
+                            at: clinic.workplace
+                        ).run().exitCode
+                    }
+                    second.withLock { $0.append(drilled) }
+                }
+                let verified = await Self.code {
+                    try await clinic.verify(.latest(nil), depth: .restore).exitCode
+                }
+                second.withLock { $0.append(verified) }
+            })
+            clinic.workplace.scratch = StagedScratch(label: "text", engine: engine, clock: clinic.clock) { _ in }
+            inside.withLock { [clinic] in $0 = clinic }
+            #expect(try await clinic.verify(.latest(nil), depth: .restore).verdict == .proven)
+            // The one key of this clinic is its only one, which is what a drill of its loss finds.
+            #expect(second.value == [.keys, .locked, .locked, .locked])
+            #expect(engine.counts.value.staged == 1)
+            #expect(try await clinic.verify(.latest(nil), depth: .restore).verdict == .proven)
+        }
+    }
+
+    private static func code(_ body: () async throws -> ExitCode) async -> ExitCode? {
+        do { return try await body() } catch { return (error as? any Failure)?.exitCode }
     }
 
     /// Shows that a staged copy which cannot be removed is reported, and is no reason to doubt the set.

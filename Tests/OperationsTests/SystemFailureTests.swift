@@ -3,6 +3,7 @@ import Crypto
 import Sets
 import TestSupport
 import Testing
+import WALArchive
 
 @testable import Operations
 
@@ -154,6 +155,24 @@ struct SystemFailureTests {
             let last = Self.start.adding(seconds: 500).milliseconds * 1000
             #expect(asked[1] == RecoveryTarget(.time(microseconds: last), isInclusive: false, timeline: 1))
             #expect(site.place.now.opened == 2)
+        }
+    }
+
+    /// Shows from when on what was written would be lost, where nobody but the index of the log says until when all is
+    /// stored: from then, as long as all that the index speaks of is there; else from the last commit that came back.
+    @Test(arguments: [(nil, 101_000), (Clinic.lsn(6), 41_000), (Clinic.lsn(7), 101_000)] as [(LSN?, Int64)])
+    func loss(_ indexed: LSN?, _ loss: Int64) async throws {
+        let log = WALRange(timeline: 1, begin: Clinic.lsn(2), end: Clinic.lsn(6))
+        try await withServer(ranges: [log]) { site in
+            if let indexed {
+                var advance = WALAdvance(timeline: 1, begin: Clinic.lsn(2), end: indexed)
+                advance.coveredUntil = Self.start.adding(seconds: 560)
+                try await site.clinic.workplace.logArchive(in: site.clinic.first).note(
+                    advance, of: WALOrigin(systemID: "7001", segmentSize: 1 << 24), day: "2025-01-15")
+            }
+            site.place.set { $0.recovered = { Self.recovered($0) } }
+            let result = try await site.drill(.systemFailure)
+            #expect(result.verdict == .proven && result.drill?.lossMilliseconds == loss)
         }
     }
 
