@@ -370,11 +370,17 @@ package struct Promotion: Sendable {
     package var notes: [String]
     /// Where a recovery ended; `nil` where the restore was of the picture alone.
     package var recovered: RecoveredPoint?
+    /// Where the restored copy waits to be started by a person; `nil` where it is in service already.
+    package var startable: String?
 
-    package init(time: Timestamp, replacedName: String?, notes: [String], recovered: RecoveredPoint? = nil) {
+    package init(
+        time: Timestamp, replacedName: String?, notes: [String], recovered: RecoveredPoint? = nil,
+        startable: String? = nil
+    ) {
         self.time = time
         self.replacedName = replacedName
         self.notes = notes
         self.recovered = recovered
+        self.startable = startable
     }
 }

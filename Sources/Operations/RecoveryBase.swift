@@ -15,6 +15,7 @@ struct RecoveryBase: Sendable {
 
     var details: [String: JSON] {
         [
+            "recoveryTarget": .string(recovery.target.text),
             "base": .object([
                 "key": .string(base.key.description), "timeline": .integer(Int64(base.timeline)),
                 "end": .string(base.end.description), "endTime": .string(base.endTime.description),
@@ -241,16 +242,25 @@ struct BaseSearch: Sendable {
 }
 
 extension RecoveryTarget {
-    /// For people, and for the note of what a request chose: `the time 2025-01-15T07:00:00.000Z`.
+    /// For people, and for the note of what a request chose: `the time 2025-01-15T07:00:00.000Z`, as fine as it was
+    /// asked for.
     var text: String {
         let point =
             switch point {
-            case .time(let microseconds): "the time \(Timestamp(milliseconds: microseconds / 1000))"
+            case .time(let microseconds): "the time \(Self.text(microseconds: microseconds))"
             case .transaction(let id): "transaction \(id)"
             case .lsn(let place): "the place \(place) in the log"
             case .name(let name): "the restore point \(name)"
             case .latest: "the end of the stored log"
             }
-        return timeline.map { "\(point) on timeline \($0)" } ?? point
+        let place = isInclusive ? point : "just before \(point)"
+        return timeline.map { "\(place) on timeline \($0)" } ?? place
+    }
+
+    private static func text(microseconds: Int64) -> String {
+        let rest = microseconds % 1000
+        let text = Timestamp(milliseconds: (microseconds - rest) / 1000).description
+        guard rest > 0 else { return text }
+        return text.dropLast() + String(String(1000 + rest).dropFirst()) + "Z"
     }
 }

@@ -237,6 +237,7 @@ package struct Restore: Sendable {
         result.details["unheldWrites"] = unheldWrites(done.plan, done.safety, promotion)
         result.details.merge(material.recovery?.details ?? taken?.details ?? [:]) { $1 }
         if let recovered = promotion.recovered ?? taken?.recovered { result.details["recovered"] = recovered.json }
+        if let startable = promotion.startable { result.details["dataDirectory"] = .string(startable) }
         if taken != nil { result.details.merge(material.manifest.contents.json) { $1 } }
         if let reason = job.skipSafetyBackupReason, done.plan.summary.replaces != nil {
             result.notes.append("no safety backup was made, as asked for: \(reason)")

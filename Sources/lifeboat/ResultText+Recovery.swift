@@ -2,9 +2,13 @@ import Core
 
 /// What recoveries, drills and the job for the log have to say beyond every other job.
 extension ResultText {
+    /// Whether the log was followed after a set, or would be.
+    var isRecovery: Bool { object("details")["recoveryTarget"] != nil }
+
     var recovery: [String] {
         let details = object("details")
         var lines: [String] = []
+        if let target = text(details["recoveryTarget"]) { lines.append(row("target", target)) }
         if case .object(let base)? = details["base"], let key = text(base["key"]), let end = text(base["endTime"]) {
             lines.append(row("base", "\(key), of \(end)"))
         }
@@ -17,8 +21,8 @@ extension ResultText {
         if case .object(let recovered)? = details["recovered"], let place = text(recovered["lsn"]),
             let timeline = integer(recovered["timeline"])
         {
-            let commit = text(recovered["lastCommit"]).map { ", last commit \($0)" } ?? ""
-            lines.append(row("recovered to", "\(place) on timeline \(timeline)\(commit)"))
+            let commit = text(recovered["lastCommit"]).map { "the commit of \($0), " } ?? ""
+            lines.append(row("recovered to", "\(commit)\(place) on timeline \(timeline)"))
         }
         return lines + log(details) + drill(details)
     }
@@ -43,7 +47,7 @@ extension ResultText {
             for case .object(let check) in checks {
                 let shows = text(check["shows"]).map { " (\($0))" } ?? ""
                 lines.append(
-                    "    " + padded((text(check["name"]) ?? "") + shows, 44) + (text(check["result"]) ?? ""))
+                    "    " + padded((text(check["name"]) ?? "") + shows, 50) + (text(check["result"]) ?? ""))
             }
         }
         if case .object(let integrity)? = drill["dataIntegrity"], let percent = integer(integrity["percent"]) {

@@ -15,6 +15,8 @@ struct ResultText {
             ("set", "backupKey"), ("safety backup", "safetyBackupKey"), ("data as of", "snapshotTime"),
             ("origin", "origin"),
         ] {
+            // The data of a recovery is as of its target, and not of the set that it begins with.
+            if member == "snapshotTime", isRecovery { continue }
             if let text = text(members[member]) { lines.append(row(label, text)) }
         }
         if let verdict = text(members["verdict"]) {
@@ -52,6 +54,7 @@ struct ResultText {
     private static let kinds: [(member: String, one: String, inside: (member: String, one: String)?)] = [
         ("tables", "table", ("rows", "row")), ("collections", "collection", ("documents", "document")),
         ("trees", "tree", ("entries", "entry")), ("trails", "trail", ("records", "record")), ("keys", "key", nil),
+        ("tablespaces", "tablespace", ("files", "file")),
     ]
 
     private func contents(_ members: [String: JSON]) -> String? {
@@ -93,6 +96,7 @@ struct ResultText {
             lines.append(row("in the vault", "job \(id) in \(vault)"))
         }
         if let replaced = text(details["replaced"]) { lines.append(row("replaced", "kept as \(replaced)")) }
+        if let directory = text(details["dataDirectory"]) { lines.append(row("start it on", directory)) }
         if let directory = text(details["directory"]) { lines.append(row("directory", directory)) }
         if case .array(let deleted)? = details["deleted"] {
             let bytes = integer(details["deletedBytes"]).map { ", \(size($0))" } ?? ""
@@ -115,8 +119,11 @@ struct ResultText {
         for (label, member) in [("disk needed", "neededBytes"), ("disk free", "freeBytes")] {
             if let bytes = integer(details[member]) { lines.append(row(label, size(bytes))) }
         }
+        let estimate = text(details["estimate"])
         if let seconds = integer(details["estimatedSeconds"]) {
-            lines.append(row("would take", "about \(seconds) s"))
+            lines.append(row("would take", "about \(seconds) s" + (estimate.map { ", \($0)" } ?? "")))
+        } else if let estimate {
+            lines.append(row("would take", estimate))
         }
         return lines
     }

@@ -62,7 +62,7 @@ final class LogicalScratch: Scratch {
     }
 
     func check(meter: ProgressMeter) async throws -> [String] {
-        try await AmCheck(server: server, entrance: entrance, meter: meter).run(["--database", Self.database])
+        try await AmCheck(server: server, entrance: entrance, meter: meter).run([Self.database])
     }
 
     func close() async {

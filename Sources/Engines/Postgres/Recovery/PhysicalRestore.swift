@@ -141,8 +141,8 @@ private final class PhysicalStagedRestore: StagedRestore {
             isFinished.withLock { $0 = true }
             return Promotion(
                 time: request.marker.time, replacedName: nil,
-                notes: plan.summary.notes + outcome.notes + ["start it on \(cluster.data)"],
-                recovered: plan.request.recovery == nil ? nil : outcome.point)
+                notes: plan.summary.notes + outcome.notes,
+                recovered: plan.request.recovery == nil ? nil : outcome.point, startable: cluster.data)
         }
     }
 

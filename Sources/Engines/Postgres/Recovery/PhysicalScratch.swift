@@ -25,7 +25,7 @@ final class PhysicalScratch: Scratch {
 
     func check(meter: ProgressMeter) async throws -> [String] {
         let (server, entrance) = try await running(meter)
-        return try await AmCheck(server: server, entrance: entrance, meter: meter).run(["--all"])
+        return try await AmCheck(server: server, entrance: entrance, meter: meter).run()
     }
 
     func database(_ name: String, meter: ProgressMeter) async throws -> RecoveredDatabase {
