@@ -38,7 +38,7 @@ struct ClusterDirectory: Sendable {
     }
 
     /// Whose the files will be: the owner of the directory or, where it is not there yet, of the one it will be made in.
-    /// `nil` for our own user, who then has to own it. What stands against it is added to `problems`.
+    /// `nil` for our own user, who then has to be able to write there. What stands against it is added to `problems`.
     func owner(problems: inout [String]) throws(PostgresError) -> ClusterOwner? {
         let own = try status()
         let above = try Self.status(of: parent)
@@ -59,10 +59,12 @@ struct ClusterDirectory: Sendable {
             }
             return ClusterOwner(user: found.st_uid, group: found.st_gid)
         }
-        if own != nil, found.st_uid != geteuid() {
+        // What is made there is ours, which is all that a server asks; the directory itself may be a volume that the job
+        // may write by its group.
+        if access(own == nil ? parent : path, R_OK | W_OK | X_OK) != 0 {
             problems.append(
-                "it belongs to user \(found.st_uid), and a server of user \(geteuid()) refuses files in it: "
-                    + "run the job as its owner")
+                "\(own == nil ? parent : path) belongs to user \(found.st_uid), and user \(geteuid()) may not write "
+                    + "there: run the job as its owner, or give it to the job's group (the pod's fsGroup)")
         }
         return nil
     }

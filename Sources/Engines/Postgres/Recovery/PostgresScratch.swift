@@ -49,8 +49,9 @@ final class ScratchRoom: Sendable {
     init(in parent: String, random: RandomBytes) throws {
         let above = ClusterDirectory(path: parent)
         var problems: [String] = []
-        if try above.standing() == .absent { problems.append("it does not exist") }
         let owner = try above.owner(problems: &problems)
+        // One that may not be looked into is a problem of its own already.
+        if problems.isEmpty, try above.standing() == .absent { problems.append("it does not exist") }
         guard problems.isEmpty else {
             throw PostgresError.configuration(
                 parent, problems.joined(separator: "; "),
