@@ -210,6 +210,9 @@ struct BaseSearch: Sendable {
     // MARK: Errors
 
     private func range(_ base: PhysicalBase, _ path: LogPath?) -> String {
+        if let path, path.legs.isEmpty {
+            return "from \(base.key) only its own end is possible, \(base.endTime) (\(base.end))"
+        }
         var text = "from \(base.key) every point from \(base.endTime) (\(base.end)) is possible"
         if let path {
             text += " until \(path.stored.map { "\($0) " } ?? "")(\(path.end), timeline \(path.timeline))"
@@ -224,7 +227,9 @@ struct BaseSearch: Sendable {
     private func impossible(_ cause: String, possible: String) -> JobFailure {
         JobFailure(
             .eventRefused, "recover to \(target.text)", object: workplace.target, cause: "\(cause); \(possible)",
-            hint: "choose a point that is possible, or name another base with backupKey; 'lifeboat list' shows them")
+            hint:
+                "if the server still answers, bring in the rest of its log with the wal job; else choose a point that is "
+                + "possible, or name another base with backupKey ('lifeboat list' shows them)")
     }
 
     private func broken(_ gap: WALRange, _ base: PhysicalBase, _ path: LogPath) -> JobFailure {
