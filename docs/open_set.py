@@ -1,13 +1,14 @@
 """Opens one part of a backup set without lifeboat, and writes it to standard output, still compressed.
 
     python3 open_set.py DIRECTORY PART KEY
+    python3 open_set.py FILE KEY
 
-DIRECTORY holds a set's manifest.json or an export's export.json; PART is a part's name there, as database.sql; KEY is
+FILE is a message that stands alone: a file of a server's log, or what `lifeboat encrypt` made. DIRECTORY holds a set's manifest.json or an export's export.json; PART is a part's name there, as database.sql; KEY is
 aes:FILE (32 bytes as hex or base64) or rsa:PRIVATE.pem, the file named as it was when the set was made or rewrapped,
 or kms:ARN, with AWS credentials as every AWS program takes them. Needs aws-encryption-sdk 3.3.1 or newer.
 
-Exit status 0 means that the data key is the one that the manifest was made with, that every stored byte has the digest
-that the manifest states, and that all of it was authenticated. docs/restore-by-hand.md says what to do with the output.
+Exit status 0 means that all of it was authenticated, and of a part that the data key is the one that the manifest was
+made with and every stored byte has the digest that it states. docs/restore-by-hand.md says what to do with the output.
 """
 
 import base64
@@ -39,7 +40,7 @@ class KeyFile(RawMasterKeyProvider):
     provider_id = "lifeboat"
 
     def _get_raw_key(self, key_id):
-        kind, path = sys.argv[3].split(":", 1)
+        kind, path = sys.argv[-1].split(":", 1)
         with open(path, "rb") as file:
             content = file.read()
         if kind == "rsa":
@@ -96,11 +97,11 @@ def read(directory):
     return {"manifest": documents[-1], "purpose": PURPOSES[index], "wrapped": wrapped}
 
 
-def key_provider(key):
+def key_provider(key, opening):
     kind, name = key.split(":", 1)
     if kind == "kms":
-        return of_this_set(StrictAwsKmsMasterKeyProvider)(key_ids=[name])
-    keys = of_this_set(KeyFile)()
+        return opening(StrictAwsKmsMasterKeyProvider)(key_ids=[name])
+    keys = opening(KeyFile)()
     keys.add_master_key(os.path.splitext(os.path.basename(name))[0].encode())
     return keys
 
@@ -114,34 +115,40 @@ def check_stored(path, segment):
         sys.exit(f"{path} is damaged: its SHA-256 is not the manifest's")
 
 
-def open_segment(path, segment, context, keys):
+def open_message(path, keys, check=lambda header: None):
     client = aws_encryption_sdk.EncryptionSDKClient(
         commitment_policy=CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
     with open(path, "rb") as file, client.stream(mode="d", source=file, key_provider=keys) as message:
-        if message.header.message_id.hex() != segment["messageId"]:
-            sys.exit(f"{path} is another message than the manifest names")
-        if message.header.encryption_context != context:
-            sys.exit(f"{path} belongs to another set")
+        check(message.header)
         while piece := message.read(PIECE):
             sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
 
 
-def main():
-    directory, name = sys.argv[1:3]
+def open_part(directory, name, key):
     manifest = SET["manifest"]
     part = next((part for part in manifest["parts"] if part["name"] == name), None)
     if part is None:
         sys.exit("the parts are " + ", ".join(part["name"] for part in manifest["parts"]))
-    keys = key_provider(sys.argv[3])
+    keys = key_provider(key, of_this_set)
     for segment in part["segments"]:
         path = os.path.join(directory, segment["path"])
+
+        def check(header, path=path, segment=segment):
+            if header.message_id.hex() != segment["messageId"]:
+                sys.exit(f"{path} is another message than the manifest names")
+            if header.encryption_context != manifest["encryption_info"]["encryption_context"]:
+                sys.exit(f"{path} belongs to another set")
+
         check_stored(path, segment)
-        open_segment(path, segment, manifest["encryption_info"]["encryption_context"], keys)
-    sys.stdout.buffer.flush()
+        open_message(path, keys, check)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4 or sys.argv[3].split(":", 1)[0] not in ("aes", "rsa", "kms"):
+    if len(sys.argv) not in (3, 4) or sys.argv[-1].split(":", 1)[0] not in ("aes", "rsa", "kms"):
         sys.exit(__doc__)
-    SET = read(sys.argv[1])
-    main()
+    if len(sys.argv) == 3:
+        open_message(sys.argv[1], key_provider(sys.argv[2], lambda provider: provider))
+    else:
+        SET = read(sys.argv[1])
+        open_part(*sys.argv[1:])
