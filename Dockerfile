@@ -1,8 +1,10 @@
-# The image of a backup job: the program, the clients of PostgreSQL and MariaDB, tar and gpg, nothing that listens
-# and no compiler. mongodump and mongorestore are in no archive of Debian: see docs/mongodb.md.
+# The image of a backup job: the program, the clients of PostgreSQL and MariaDB, tar and gpg, no compiler, and nothing
+# that listens but the PostgreSQL servers that recoveries and proofs by restore start for themselves on a private socket.
+# mongodump and mongorestore are in no archive of Debian: see docs/mongodb.md.
 #
 #   docker build --tag lifeboat .
 #   docker build --build-arg POSTGRES_MAJORS="14 15 16 17" --tag lifeboat .
+#   docker build --build-arg POSTGRES_SERVER_MAJORS="" --tag lifeboat-without-servers .
 #
 # Run it as a restricted pod would:
 #
@@ -32,11 +34,18 @@ FROM ${RUNTIME_IMAGE}
 # A dump is taken with the client of the server's own major version: name each that is in use. Debian has one of
 # them; the others come from PostgreSQL's own package archive (apt.postgresql.org).
 ARG POSTGRES_MAJORS=15
+# A whole server is recovered, and a set proven by restore, by the server of its own major version (docs/recovery.md).
+# Each takes some 200 MB; none are needed where backups, logical restores and verifications of integrity are all.
+ARG POSTGRES_SERVER_MAJORS=${POSTGRES_MAJORS}
+# Installing a server makes no cluster: every one that is started here is made for its job and removed with it.
 # hadolint ignore=DL3008
 RUN export DEBIAN_FRONTEND=noninteractive \
+    && mkdir -p /etc/postgresql-common \
+    && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf \
     && apt-get update \
     && set -- \
     && for major in ${POSTGRES_MAJORS}; do set -- "$@" "postgresql-client-${major}"; done \
+    && for major in ${POSTGRES_SERVER_MAJORS}; do set -- "$@" "postgresql-${major}"; done \
     && if ! apt-get install -y --simulate --no-install-recommends "$@" >/dev/null 2>&1; then \
         apt-get install -y --no-install-recommends ca-certificates postgresql-common \
         && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y; \
@@ -45,6 +54,12 @@ RUN export DEBIAN_FRONTEND=noninteractive \
         ca-certificates gnupg libmariadb3 libmongoc-1.0-0 libpq5 libzstd1 mariadb-client tar zlib1g "$@" \
     && rm -rf /var/lib/apt/lists/* \
     && for major in ${POSTGRES_MAJORS}; do "/usr/lib/postgresql/${major}/bin/pg_dump" --version || exit 1; done \
+    && for major in ${POSTGRES_SERVER_MAJORS}; do \
+        for program in postgres initdb pg_controldata pg_amcheck; do \
+            "/usr/lib/postgresql/${major}/bin/${program}" --version || exit 1; \
+        done; \
+        test -f "/usr/share/postgresql/${major}/extension/amcheck.control" || exit 1; \
+    done \
     && groupadd --gid 10001 lifeboat \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin lifeboat
 COPY --from=build /out/lifeboat /usr/local/bin/lifeboat
