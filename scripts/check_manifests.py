@@ -1,4 +1,4 @@
-"""What schemas do not see in k8s/: that the objects fit each other, the program and its documents.
+"""What schemas do not see in k8s/ and below: that the objects fit each other, the program and its documents.
 
     check_manifests.py REPOSITORY [LIFEBOAT]
 
@@ -19,10 +19,13 @@ SECRETS = "/run/lifeboat"
 
 def load(repository):
     objects = []
-    for path in sorted(glob.glob(os.path.join(repository, "k8s", "*.yaml"))):
+    for path in sorted(glob.glob(os.path.join(repository, "k8s", "**", "*.yaml"), recursive=True)):
         with open(path, encoding="utf-8") as file:
             objects += [document for document in yaml.safe_load_all(file) if document]
-    return {(o["kind"], o["metadata"]["name"]): o for o in objects if o["kind"] != "Kustomization"}
+    objects = [o for o in objects if o["kind"] != "Kustomization"]
+    named = {(o["kind"], o["metadata"]["name"]): o for o in objects}
+    assert len(named) == len(objects), "two objects have the same name"
+    return named
 
 
 def exit_codes(repository):
@@ -38,6 +41,8 @@ def check_references(where, pod, objects, repository):
         if "secret" in volume:
             name = volume["secret"]["secretName"]
             assert name in made_by_hand, f"{where}: k8s/README.md does not say how to make the Secret {name}"
+        elif "emptyDir" in volume:
+            assert volume["emptyDir"].get("sizeLimit"), f"{where}: {volume['name']} may fill the node's disk"
         else:
             name = volume["persistentVolumeClaim"]["claimName"]
             assert ("PersistentVolumeClaim", name) in objects, f"{where}: no such volume claim: {name}"
