@@ -52,20 +52,26 @@ start_postgres() {
         --locale=C.UTF-8 --auth=scram-sha-256 --pwfile="$directory/password" --no-sync \
         >"$directory/initdb.log" 2>&1 || { cat "$directory/initdb.log" >&2; fail "initdb failed"; }
     rm -f "$directory/password"
-    "${as_postgres[@]}" "$postgres_bin/postgres" -D "$directory/data" -k "$directory/socket" -c listen_addresses= \
-        >"$directory/server.log" 2>&1 &
+    serve_postgres "$directory/data" "$directory/socket" "$directory/server.log"
+}
+
+# Starts a server on the data directory $1, reached by a socket in $2 and nothing else, with its log in $3. Its process
+# is in `server_pid`.
+serve_postgres() {
+    local data=$1 socket=$2 log=$3
+    "${as_postgres[@]}" "$postgres_bin/postgres" -D "$data" -k "$socket" -c listen_addresses= >"$log" 2>&1 &
     server_pid=$!
     local tries
     for ((tries = 0; tries < 300; tries++)); do
-        if "$postgres_bin/pg_isready" -q -h "$directory/socket" -t 1; then return; fi
+        if "$postgres_bin/pg_isready" -q -h "$socket" -t 1; then return; fi
         kill -0 "$server_pid" 2>/dev/null || break
         sleep 0.1
     done
-    cat "$directory/server.log" >&2
+    cat "$log" >&2
     fail "the throwaway PostgreSQL did not start; its log is above"
 }
 
-# Stops the server that start_postgres started, and waits for its end.
+# Stops the server that start_postgres or serve_postgres started, and waits for its end.
 stop_postgres() {
     [[ -n ${server_pid:-} ]] || return 0
     # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
