@@ -19,6 +19,7 @@ extension Run {
             action: "wal", target: target.name, tier: nil, requestID: requestID, started: clock.now())
         let result = try await carryOut(identity, on: target, isDryRun: false) { report in
             let file = try StoredFile(at: path)
+            guard access(Self.controlFile, R_OK) == 0 else { throw Self.notInCluster(path) }
             let control = StoredFile(name: Self.controlFile, store: try Self.hereStore())
             let workplace = try Composition.workplace(
                 for: target, doing: .other("wal push"), environment: environment, keys: keys, logger: logger,
@@ -79,6 +80,13 @@ extension Run {
                 cause: "it is set, and a server's own commands cannot be rehearsed", hint: "unset it")
         }
         return target
+    }
+
+    private static func notInCluster(_ path: String) -> JobFailure {
+        JobFailure(
+            .configuration, "archive the server's log", object: path,
+            cause: "there is no \(controlFile) here, which says whose log it is",
+            hint: "run this in the cluster's data directory, as archive_command does, as a user who may read it")
     }
 
     /// The directory that the program was started in.

@@ -50,6 +50,10 @@ struct RecoveryCommandTests {
             let dry = environment.merging(["DRY_RUN": "1"]) { $1 }
             #expect(try await Binary.run(["wal", "push", "x"], environment: dry).error("object") == "DRY_RUN")
             #expect(try await Binary.run(["wal", "fetch", "x", "y"], environment: dry).exitCode == 126)
+            // Here is no cluster that would say whose log it is.
+            let elsewhere = try await Binary.run(
+                ["wal", "push", "clinic.key"], environment: environment, in: directory)
+            #expect(elsewhere.exitCode == 4 && elsewhere.error("hint").contains("data directory"), "\(elsewhere)")
             #expect(try await listFiles(directory + "/store").isEmpty)
         }
     }
