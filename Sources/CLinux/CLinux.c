@@ -149,6 +149,23 @@ void linux_tune_allocator(void) {
     mallopt(M_TRIM_THRESHOLD, 8 << 20);
 }
 
+// Between fork and exec. A descriptor that somebody has opened without close-on-exec would be the program's as well.
+static void close_all_but_standard(void) {
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, 3u, ~0u, 0u) == 0) {
+        return;
+    }
+#endif
+    // Kernels before 5.9.
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur > 1 << 16) {
+        limit.rlim_cur = 1 << 16;
+    }
+    for (int descriptor = 3; descriptor < (int)limit.rlim_cur; descriptor++) {
+        (void)close(descriptor);
+    }
+}
+
 int linux_start_owned(
     const char *path, char *const arguments[], char *const environment[], const char *directory, int input, int output,
     int user, int group, int last_signal) {
@@ -171,6 +188,12 @@ int linux_start_owned(
     }
     if (setsid() < 0 || input < 0 || dup2(input, 0) < 0 || dup2(output, 1) < 0 || dup2(output, 2) < 0 ||
         chdir(directory) != 0) {
+        _exit(127);
+    }
+    close_all_but_standard();
+    // A core would be the data in memory, on a disk.
+    const struct rlimit no_core = {0, 0};
+    if (setrlimit(RLIMIT_CORE, &no_core) != 0) {
         _exit(127);
     }
     // Straight to the kernel: the library's calls would first ask every thread of the parent to change as well, and

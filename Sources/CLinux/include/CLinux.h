@@ -66,8 +66,9 @@ void linux_enter_thread(const char *name, int yields);
 void linux_tune_allocator(void);
 
 /// Starts `path` as a process of a session of its own, with `input` (nothing where it is -1) as its standard input and
-/// `output` as its standard output and error; as another user where `user` is not -1, in `directory`. When the thread that calls this ends, the
-/// process is sent `last_signal`, whatever ended the thread: call it from one that waits for the process.
+/// `output` as its standard output and error, and no other descriptor; as another user where `user` is not -1, in
+/// `directory`; it writes no core. When the thread that calls this ends, the process is sent `last_signal`, whatever
+/// ended the thread: call it from one that waits for the process.
 /// Returns its id, or -1 with errno set. Where the program cannot be run it ends with status 127.
 int linux_start_owned(
     const char *path, char *const arguments[], char *const environment[], const char *directory, int input, int output,
