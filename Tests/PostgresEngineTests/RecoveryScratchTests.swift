@@ -85,18 +85,19 @@ struct RecoveryScratchTests {
         let set = try await server.engine(database).take()
         let fixture = try await RecoveryFixture.shared.value
         try await withClusterDirectory { directory in
-            mkdir("\(directory)/lifeboat-scratch-0123", 0o700)
-            try writeFile("\(directory)/lifeboat-scratch-0123/left", "over")
-            let running = ClusterDirectory(path: "\(directory)/lifeboat-scratch-4567")
+            let left = "\(directory)/lifeboat-scratch-0123456789abcdef"
+            mkdir(left, 0o700)
+            try writeFile("\(left)/left", "over")
+            let running = ClusterDirectory(path: "\(directory)/lifeboat-scratch-fedcba9876543210")
             let lock = try running.lock(owner: nil)
             let place = PostgresScratch(fixture.site(directory, []))
             let scratch = try await place.open(for: set.manifest, meter: ProgressMeter())
-            #expect(access("\(directory)/lifeboat-scratch-0123", F_OK) != 0)
+            #expect(access(left, F_OK) != 0)
             try await scratch.destination.restore(set.request("scratch", create: true))
             #expect(try await scratch.check(meter: ProgressMeter()).contains { $0.hasSuffix("found nothing wrong") })
             await #expect(throws: (any Error).self) { try await scratch.database("clinic", meter: ProgressMeter()) }
             await scratch.close()
-            #expect(try ClusterDirectory.names(in: directory) == ["lifeboat-scratch-4567"])
+            #expect(try ClusterDirectory.names(in: directory) == ["lifeboat-scratch-fedcba9876543210"])
             #expect(try processes(naming: directory).isEmpty)
             withExtendedLifetime(lock) {}
         }

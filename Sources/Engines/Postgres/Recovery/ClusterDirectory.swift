@@ -5,7 +5,7 @@ import Glibc
 /// The directory a cluster is restored into: `data`, `tablespaces/<oid>`, and a marker that says whose it is.
 ///
 /// A run that was killed leaves it unfinished; the next one knows that by the marker, and begins anew. What has no
-/// marker of ours is never touched.
+/// marker of ours, and what lies beside one that a restore has not put there, is never touched.
 struct ClusterDirectory: Sendable {
     enum Standing: Equatable, Sendable {
         case absent, empty
@@ -24,17 +24,23 @@ struct ClusterDirectory: Sendable {
 
     private static let markerName = "lifeboat-restore.json"
     private static let lockName = "lifeboat-restore.lock"
+    /// What a marker is called until it is whole.
+    private static let newMarkerName = "\(markerName).new"
+    /// All that a restore puts there, beside the lock; in the order in which it goes.
+    private static let ownNames = ["data", "tablespaces", newMarkerName, markerName]
     private var marker: String { "\(path)/\(Self.markerName)" }
 
     // MARK: What stands there
 
     func standing() throws(PostgresError) -> Standing {
         guard try status() != nil else { return .absent }
-        let names = try names(in: path).filter { $0 != Self.lockName }
-        if names.isEmpty { return .empty }
-        guard names.contains(Self.markerName) else { return .foreign(names.sorted()[0]) }
+        // A run may have been killed before its first marker was whole: that is nothing of anybody's.
+        let names = try names(in: path).filter { $0 != Self.lockName && $0 != Self.newMarkerName }
+        guard let first = names.min() else { return .empty }
+        guard names.contains(Self.markerName) else { return .foreign(first) }
         guard let found = ClusterMarker(parsing: try contents(of: marker)) else { return .foreign(Self.markerName) }
-        return found.isReady ? .ready(found) : .unfinished
+        if found.isReady { return .ready(found) }
+        return names.filter { !Self.ownNames.contains($0) }.min().map { .foreign($0) } ?? .unfinished
     }
 
     /// Whose the files will be: the owner of the directory or, where it is not there yet, of the one it will be made in.
@@ -103,30 +109,47 @@ struct ClusterDirectory: Sendable {
             let code = errno
             close(file)
             guard code == EWOULDBLOCK else { throw .directory("lock the directory", path, error: code) }
-            throw PostgresError(
-                .staging, exitCode: .locked, "lock the directory", object: path,
-                cause: "another run is restoring into it", hint: "wait for that run, or name another directory")
+            throw inUse
+        }
+        // Who had it may have removed the file since it was opened: a lock on that would hold nobody off.
+        guard isLockFile(file) else {
+            close(file)
+            throw inUse
         }
         return ClusterLock(descriptor: file, madeDirectory: !wasThere)
     }
 
+    private var inUse: PostgresError {
+        PostgresError(
+            .staging, exitCode: .locked, "lock the directory", object: path,
+            cause: "another run is restoring into it", hint: "wait for that run, or name another directory")
+    }
+
+    /// Whether `file` is what the lock's name leads to now.
+    private func isLockFile(_ file: Int32) -> Bool {
+        var (opened, named) = (stat(), stat())
+        return fstat(file, &opened) == 0 && lstat("\(path)/\(Self.lockName)", &named) == 0
+            && opened.st_dev == named.st_dev && opened.st_ino == named.st_ino
+    }
+
     func write(_ content: ClusterMarker) throws(PostgresError) {
-        let new = "\(marker).new"
+        let new = "\(path)/\(Self.newMarkerName)"
         try Self.write(content.json.canonicalBytes, to: new, mode: 0o600, owner: nil)
         guard rename(new, marker) == 0 else { throw .directory("mark the directory", marker, error: errno) }
         try Self.sync(path)
     }
 
-    /// Removes what a restore has put there. A lock that is kept still holds others off.
+    /// Removes what a restore has put there, the marker last: until then all of it is known as ours. A lock that is kept
+    /// still holds others off.
     func clear(keepingLock: Bool) throws(PostgresError) {
         guard try status() != nil else { return }
-        for name in try names(in: path) where name != Self.lockName { try Self.remove("\(path)/\(name)") }
+        for name in Self.ownNames { try Self.remove("\(path)/\(name)") }
         if !keepingLock { try removeLock() }
     }
 
-    /// Removes the directory, which is empty.
+    /// Removes the directory, unless somebody has put something else there.
     func removeItself() throws(PostgresError) {
-        guard rmdir(path) == 0 || errno == ENOENT else {
+        guard rmdir(path) == 0 || errno == ENOENT || errno == ENOTEMPTY else {
             throw .directory("remove the directory", path, error: errno)
         }
     }

@@ -69,6 +69,11 @@ extension ClusterDirectory {
 
     static func names(in path: String) throws(PostgresError) -> [String] {
         guard let folder = opendir(path) else { throw .directory("list the directory", path, error: errno) }
+        return names(in: folder)
+    }
+
+    /// Closes `folder`.
+    private static func names(in folder: OpaquePointer) -> [String] {
         defer { closedir(folder) }
         var names: [String] = []
         while let entry = readdir(folder) {
@@ -80,27 +85,52 @@ extension ClusterDirectory {
         return names
     }
 
-    /// Removes a file, or a directory with all below it, without following a link or leaving its file system. What is
-    /// gone already is success.
-    static func remove(_ path: String, device: dev_t? = nil) throws(PostgresError) {
-        var facts = stat()
-        guard lstat(path, &facts) == 0 else {
-            if errno == ENOENT { return }
-            throw .directory("remove what is left over", path, error: errno)
-        }
-        guard facts.st_mode & S_IFMT == S_IFDIR else {
-            guard unlink(path) == 0 || errno == ENOENT else {
-                throw .directory("remove what is left over", path, error: errno)
-            }
+    /// Removes a file, or a directory with all below it, without following a link or leaving its file system, whatever
+    /// is moved about there meanwhile. What is gone already is success.
+    static func remove(_ path: String) throws(PostgresError) {
+        let directory = linux_open(path, openAsDirectory, 0)
+        guard directory >= 0 else {
+            // A file, or a link.
+            let code = errno
+            if code == ENOENT { return }
+            guard code == ENOTDIR || code == ELOOP else { throw leftOver(path, code) }
+            guard unlink(path) == 0 || errno == ENOENT else { throw leftOver(path, errno) }
             return
         }
-        guard device == nil || device == facts.st_dev else {
-            throw .directory("remove what is left over", path, error: EBUSY)
+        defer { close(directory) }
+        try empty(directory, path)
+        guard rmdir(path) == 0 || errno == ENOENT else { throw leftOver(path, errno) }
+    }
+
+    private static let openAsDirectory = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
+
+    /// Removes what is in an open directory. `path` is for errors.
+    private static func empty(_ directory: Int32, _ path: String) throws(PostgresError) {
+        var own = stat()
+        let copy = fcntl(directory, F_DUPFD_CLOEXEC, 0)
+        guard copy >= 0, fstat(directory, &own) == 0, let folder = fdopendir(copy) else {
+            let code = errno
+            if copy >= 0 { close(copy) }
+            throw leftOver(path, code)
         }
-        for name in try names(in: path) { try remove("\(path)/\(name)", device: facts.st_dev) }
-        guard rmdir(path) == 0 || errno == ENOENT else {
-            throw .directory("remove what is left over", path, error: errno)
+        for name in names(in: folder) {
+            if unlinkat(directory, name, 0) == 0 || errno == ENOENT { continue }
+            guard errno == EISDIR else { throw leftOver("\(path)/\(name)", errno) }
+            let inner = linux_open_at(directory, name, openAsDirectory, 0)
+            guard inner >= 0 else { throw leftOver("\(path)/\(name)", errno) }
+            defer { close(inner) }
+            var facts = stat()
+            guard fstat(inner, &facts) == 0 else { throw leftOver("\(path)/\(name)", errno) }
+            guard facts.st_dev == own.st_dev else { throw leftOver("\(path)/\(name)", EBUSY) }
+            try empty(inner, "\(path)/\(name)")
+            guard unlinkat(directory, name, AT_REMOVEDIR) == 0 || errno == ENOENT else {
+                throw leftOver("\(path)/\(name)", errno)
+            }
         }
+    }
+
+    private static func leftOver(_ path: String, _ code: Int32) -> PostgresError {
+        .directory("remove what is left over", path, error: code)
     }
 }
 

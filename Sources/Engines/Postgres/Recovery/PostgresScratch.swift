@@ -38,6 +38,8 @@ package struct PostgresScratch: ScratchPlace {
 /// A directory for one scratch server. It is this run's for as long as this is held.
 final class ScratchRoom: Sendable {
     private static let prefix = "lifeboat-scratch-"
+    /// Random bytes of a name.
+    private static let nameSize = 8
 
     /// Not there yet: whoever restores into it makes it.
     let cluster: ClusterDirectory
@@ -58,34 +60,37 @@ final class ScratchRoom: Sendable {
                 hint: "set SCRATCH_DIRECTORY to a directory of the user that the server is to run as")
         }
         try Self.removeLeftovers(in: parent)
-        room = ClusterDirectory(path: "\(parent)/\(Self.prefix)\(hexText(random(8)))")
+        room = ClusterDirectory(path: "\(parent)/\(Self.prefix)\(hexText(random(Self.nameSize)))")
         cluster = ClusterDirectory(path: "\(room.path)/cluster")
         self.owner = owner
         lock = Guarded(try room.lock(owner: owner))
     }
 
     private static func removeLeftovers(in parent: String) throws {
-        for name in try ClusterDirectory.names(in: parent) where name.hasPrefix(prefix) {
+        for name in try ClusterDirectory.names(in: parent) where isOurs(name, in: parent) {
             let left = ClusterDirectory(path: "\(parent)/\(name)")
             do {
                 let lock = try left.lock(owner: nil)
-                try withExtendedLifetime(lock) {
-                    try left.clear(keepingLock: false)
-                    try left.removeItself()
-                }
+                try withExtendedLifetime(lock) { try ClusterDirectory.remove(left.path) }
             } catch let error as PostgresError where error.exitCode == .locked {
                 // Another run is at work there.
             }
         }
     }
 
+    /// A directory of a name that only we give; a link of such a name leads to what is somebody else's.
+    private static func isOurs(_ name: String, in parent: String) -> Bool {
+        var facts = stat()
+        return name.hasPrefix(prefix) && bytes(hexText: String(name.dropFirst(prefix.utf8.count)))?.count == nameSize
+            && lstat("\(parent)/\(name)", &facts) == 0 && facts.st_mode & S_IFMT == S_IFDIR
+    }
+
     /// Removes everything. What cannot be removed the next run tries again.
     func remove() async {
         _ = await Result {
             try await onThread("remove scratch") { [room, lock] in
-                try room.clear(keepingLock: false)
+                try ClusterDirectory.remove(room.path)
                 lock.withLock { $0 = nil }
-                try room.removeItself()
             }
         }
     }
