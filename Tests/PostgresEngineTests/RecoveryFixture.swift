@@ -51,6 +51,9 @@ struct RecoveryFixture: Sendable {
         try await server.sql(
             "CREATE TABLE elsewhere TABLESPACE beside AS SELECT generate_series(1, 1000) AS id",
             database: otherDatabase)
+        // Neither may have a say in a recovery: a day's wait, and pages that are missing passed over.
+        try await server.sql("ALTER SYSTEM SET recovery_min_apply_delay = '1d'")
+        try await server.sql("ALTER SYSTEM SET ignore_invalid_pages = on")
         let tablePath = try await server.sql("SELECT pg_relation_filepath('patients')", database: database)
         let base = try await PostgresCluster(server.endpoint("postgres")).take()
         var commits: [Commit] = []

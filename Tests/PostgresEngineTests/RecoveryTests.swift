@@ -68,6 +68,21 @@ struct RecoveryTests {
         }
     }
 
+    /// What the cluster was told in its own settings stands in its way: a standby's delay does not slow a recovery down
+    /// (every recovery of this fixture shows that), and damage is not passed over.
+    @Test("overrules the settings that would wait, or hide what is damaged")
+    func overruled() async throws {
+        let fixture = try await RecoveryFixture.shared.value
+        try await withClusterDirectory { directory in
+            try await PostgresDirectory(fixture.site(directory, ["/bin/false"])).restore(
+                fixture.request("overruled", nil))
+            for name in ["ignore_invalid_pages", "zero_damaged_pages", "ignore_checksum_failure"] {
+                #expect(try await fixture.query("SHOW \(name)", in: directory) == ["off"], "\(name)")
+            }
+            #expect(try await fixture.query("SHOW recovery_min_apply_delay", in: directory) == ["0"])
+        }
+    }
+
     /// After a recovery to the second commit the new server goes on by itself: its branch of the log and the old one are
     /// both stored, and each can be recovered by its timeline.
     @Test("follows either branch after a promotion")

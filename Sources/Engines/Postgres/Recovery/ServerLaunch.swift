@@ -39,6 +39,10 @@ struct ServerLaunch: Sendable {
             ("synchronous_standby_names", ""), ("autovacuum", "off"), ("max_logical_replication_workers", "0"),
             ("shared_preload_libraries", preloadLibraries.joined(separator: ",")),
             ("session_preload_libraries", ""), ("local_preload_libraries", ""),
+            ("recovery_min_apply_delay", "0"),
+            // What is damaged or missing has to end a recovery or a proof, whatever the cluster was told.
+            ("zero_damaged_pages", "off"), ("ignore_checksum_failure", "off"), ("ignore_invalid_pages", "off"),
+            ("restart_after_crash", "off"), ("unix_socket_group", ""), ("default_transaction_read_only", "off"),
             // Nobody reads from a server in recovery, so it need not match the other's limits.
             ("hot_standby", "off"), ("wal_level", "replica"), ("max_wal_senders", "0"),
             ("max_connections", "20"), ("max_prepared_transactions", String(max(control.preparedTransactions, 100))),
