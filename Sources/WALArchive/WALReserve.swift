@@ -89,7 +89,7 @@ package struct WALReserve: WALLibrary {
         return PaddedSource(source, to: Int64(segment.size))
     }
 
-    private func longestBeginning(of segment: WALSegment, _ systemID: String) async throws -> StoredFileName? {
+    func longestBeginning(of segment: WALSegment, _ systemID: String) async throws -> StoredFileName? {
         var longest: (end: LSN, name: StoredFileName)?
         var failure: (any Error)?
         for archive in archives {

@@ -202,6 +202,24 @@ struct PhysicalSnapshotTests {
         try await server.stop()
     }
 
+    /// A server that waits for its checkpoint does not see by itself that nobody is there any more.
+    @Test("cancelled while the server makes its checkpoint, it leaves no session waiting there")
+    func cancelledBeforeTheFirstByte() async throws {
+        let server = try await PostgresServer.start()
+        let text = try await server.sql("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+        let checkpointer = try #require(Int32(text))
+        #expect(kill(checkpointer, SIGSTOP) == 0)
+        defer { kill(checkpointer, SIGCONT) }
+        let backup = Task { try await server.cluster().take() }
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'walsender'"
+        try await eventually { try await server.sql(waiting + " AND wait_event LIKE 'Checkpoint%'") == "1" }
+        backup.cancel()
+        await #expect(throws: CancellationError.self) { _ = try await backup.value }
+        try await eventually { try await server.sql(waiting) == "0" }
+        kill(checkpointer, SIGCONT)
+        try await server.stop()
+    }
+
     // MARK: Standbys
 
     /// The tests' servers write no full pages unless they are told to, which no backup of a standby survives.

@@ -92,6 +92,17 @@ final class Connection: Sendable {
         return row
     }
 
+    /// The same in a thread that may block; only ``close()`` calls it off.
+    func rowBlocking(_ statement: String, to purpose: String, object: String) throws -> Row {
+        try handle.withLock { handle in
+            let wait = Wait(seconds: Self.patience) { [isClosing] in isClosing.value }
+            guard let row = try handle?.run(statement, [], purpose: purpose, object: object, wait: wait).first else {
+                throw PostgresError.lostConnection(purpose, on: object)
+            }
+            return row
+        }
+    }
+
     /// Ends the session; a statement that runs is cancelled first. Harmless twice.
     func close() {
         isClosing.withLock { $0 = true }

@@ -43,6 +43,21 @@ final class ClusterSnapshot: Snapshot {
         let replication: ReplicationConnection
         let heartbeat: Heartbeat
 
+        /// Has the server end what it is at for us: one that waits for its checkpoint does not see that nobody is there
+        /// any more.
+        func abandon() async {
+            let process = replication.processID
+            await uncancelled { [control] in
+                // Where the server cannot be asked either, it meets a session that is gone when it sends next.
+                _ = await Result {
+                    try await control.rows(
+                        "SELECT pg_catalog.pg_terminate_backend($1)", [String(process)], to: "end the base backup",
+                        seconds: 5)
+                }
+            }
+            await close()
+        }
+
         func close() async {
             replication.close()
             await heartbeat.stop()
@@ -66,7 +81,7 @@ final class ClusterSnapshot: Snapshot {
             do {
                 return try await begin(sessions, server, timing: engine.timing)
             } catch {
-                await sessions.close()
+                await sessions.abandon()
                 throw error
             }
         } catch {
@@ -174,27 +189,18 @@ private struct FailureReader: Sendable {
     func explain(_ error: any Error) -> any Error {
         guard let error = error as? PostgresError else { return error }
         return PostgresError.refusedBackup(error, damaged: damaged, wasStandby: wasStandby) {
-            try Self.row(control, "SELECT pg_is_in_recovery()", to: "ask whether the server is a standby").bool(0)
+            try control.rowBlocking(
+                "SELECT pg_is_in_recovery()", to: "ask whether the server is a standby",
+                object: control.endpoint.serverLabel
+            ).bool(0)
         }
     }
 
     /// By the server's clock.
     static func time(_ control: Connection) throws -> Timestamp {
-        let row = try row(
-            control, "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
-            to: "ask the server for the time")
+        let row = try control.rowBlocking(
+            "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint", to: "ask the server for the time",
+            object: control.endpoint.serverLabel)
         return Timestamp(milliseconds: row.integer(0))
-    }
-
-    /// As `Connection.row`, in a thread that may block.
-    private static func row(_ control: Connection, _ statement: String, to purpose: String) throws -> Row {
-        let server = control.endpoint.serverLabel
-        return try control.handle.withLock { handle in
-            let wait = Wait(seconds: Connection.patience) { false }
-            guard let row = try handle?.run(statement, [], purpose: purpose, object: server, wait: wait).first else {
-                throw PostgresError.lostConnection(purpose, on: server)
-            }
-            return row
-        }
     }
 }

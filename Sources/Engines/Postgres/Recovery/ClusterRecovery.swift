@@ -46,7 +46,7 @@ struct ClusterRecovery: Sendable {
             let cause = handOver?.failure
             await uncancelled { if let handOver { await handOver.close() } }
             if let cause { throw cause }
-            throw try await explained(error)
+            throw await explained(error)
         }
     }
 
@@ -152,10 +152,12 @@ struct ClusterRecovery: Sendable {
     }
 
     /// A target that cannot be reached is answered with what can.
-    private func explained(_ error: any Error) async throws -> any Error {
+    private func explained(_ error: any Error) async -> any Error {
         guard var failure = error as? PostgresError, failure.kind == .recovery, let recovery else { return error }
-        let ranges = try await recovery.log.ranges(of: base.systemID)
-        guard let end = ranges.map(\.end).max() else { return error }
+        // What the server gave up with is the answer, whether or not the store can be asked for more.
+        guard case .success(let ranges) = await Result({ try await recovery.log.ranges(of: base.systemID) }),
+            let end = ranges.map(\.end).max()
+        else { return error }
         failure.hint += "; possible is from \(base.end) (\(base.endTime)) to \(end)"
         return failure
     }

@@ -148,11 +148,10 @@ enum UnixSocket {
         while true {
             try wait(listener, POLLIN, slice: 50, isCancelled)
             let descriptor = Glibc.accept(listener, nil, nil)
-            if descriptor >= 0 {
-                guard fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 else { throw HandOverProtocol.Broken() }
-                return descriptor
+            if descriptor >= 0, fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 { return descriptor }
+            guard [EINTR, ECONNABORTED, EAGAIN].contains(errno) else {
+                throw PostgresError.directory("take a call on the socket", "", error: errno)
             }
-            guard [EINTR, ECONNABORTED, EAGAIN].contains(errno) else { throw HandOverProtocol.Broken() }
         }
     }
 

@@ -104,7 +104,8 @@ final class RecoveryServer: Sendable {
                 : "its words may quote rows and are not shown: recover the set by hand to see them", on: cluster.path)
     }
 
-    /// Shuts it down so that its files are whole; throws where it does not end well. Not called off by cancellation.
+    /// Shuts it down so that its files are whole; throws where it does not end well. A task that is cancelled has it ended
+    /// at once, for what is thrown away.
     func stop() async throws {
         process.signal(SIGINT)
         let watch = Task { [process] in
@@ -112,8 +113,13 @@ final class RecoveryServer: Sendable {
             process.signal(SIGQUIT)
         }
         defer { watch.cancel() }
-        let ending = try await process.ending()
+        let ending = try await withTaskCancellationHandler {
+            try await process.ending()
+        } onCancel: { [process] in
+            process.signal(SIGQUIT)
+        }
         guard ending == .exited(0) else {
+            try Task.checkCancellation()
             throw PostgresError.recovery(
                 "the server did not shut down in order", hint: "run again; look at the disk and at the memory limit",
                 on: cluster.path)

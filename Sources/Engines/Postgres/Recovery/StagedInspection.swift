@@ -28,8 +28,13 @@ struct StagedInspection: Sendable {
 
     /// What is there, in the terms of a set's contents. Throws where a file is missing, too much or another.
     func run(meter: ProgressMeter) async throws -> Contents {
-        let ledgers = try await readFiles(meter)
-        let log = try await onThread("inspect log") { try readLog(meter) }
+        let stop = Stop(nil)
+        let (ledgers, log) = try await withTaskCancellationHandler {
+            let ledgers = try await readFiles(meter, stop)
+            return (ledgers, try await onThread("inspect log") { try readLog(meter, stop) })
+        } onCancel: {
+            stop.withLock { $0 = $0 ?? CancellationError() }
+        }
         return try await onThread("compare") {
             do {
                 let problems = ManifestComparison.problems(manifest: manifest.ledger, archives: ledgers)
@@ -47,38 +52,34 @@ struct StagedInspection: Sendable {
 
     // MARK: Files of the manifest
 
-    private func readFiles(_ meter: ProgressMeter) async throws -> [String: FileLedger] {
+    /// Why those who read are to give up: the first thing that went wrong, or the job's end.
+    private typealias Stop = Guarded<(any Error)?>
+
+    private func readFiles(_ meter: ProgressMeter, _ stop: Stop) async throws -> [String: FileLedger] {
         let work = Guarded(InspectionWork(entries: manifest.ledger.entries, roots: roots))
-        let isCancelled = Guarded(false)
-        try await withTaskCancellationHandler {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                for _ in 0..<Self.lanes {
-                    group.addTask {
-                        try await onThread("inspect") {
-                            do {
-                                try readLane(work, meter, isCancelled)
-                            } catch {
-                                isCancelled.withLock { $0 = true }
-                                throw error
-                            }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<Self.lanes {
+                group.addTask {
+                    try await onThread("inspect") {
+                        do {
+                            try readLane(work, meter, stop)
+                        } catch {
+                            stop.withLock { $0 = $0 ?? error }
+                            throw error
                         }
                     }
                 }
-                try await group.waitForAll()
             }
-        } onCancel: {
-            isCancelled.withLock { $0 = true }
+            try await group.waitForAll()
         }
         return work.withLock { $0.ledgers }
     }
 
-    private func readLane(
-        _ work: Guarded<InspectionWork>, _ meter: ProgressMeter, _ isCancelled: Guarded<Bool>
-    ) throws {
+    private func readLane(_ work: Guarded<InspectionWork>, _ meter: ProgressMeter, _ stop: Stop) throws {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Chunk.size, alignment: 16)
         defer { buffer.deallocate() }
         while let (number, path) = work.withLock({ $0.next() }) {
-            let found = try Self.digest("\(cluster.data)/", path, buffer, meter, isCancelled)
+            let found = try Self.digest("\(cluster.data)/", path, buffer, meter, stop)
             work.withLock { $0.finish(number, path, found) }
         }
     }
@@ -86,7 +87,7 @@ struct StagedInspection: Sendable {
     /// Of the file at `path` below `directory`; `nil` where there is none.
     private static func digest(
         _ directory: String, _ path: [UInt8], _ buffer: UnsafeMutableRawBufferPointer, _ meter: ProgressMeter,
-        _ isCancelled: Guarded<Bool>
+        _ stop: Stop
     ) throws -> (size: Int64, digest: FileDigest, beginning: [UInt8])? {
         let name = (Array(directory.utf8) + path).map { CChar(bitPattern: $0) } + [0]
         let file = linux_open(name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW, 0)
@@ -99,7 +100,7 @@ struct StagedInspection: Sendable {
         var size: Int64 = 0
         var beginning: [UInt8] = []
         while true {
-            if isCancelled.value { throw CancellationError() }
+            if let why = stop.value { throw why }
             let count = Glibc.read(file, buffer.baseAddress, buffer.count)
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else {
@@ -117,15 +118,14 @@ struct StagedInspection: Sendable {
 
     // MARK: The log that came along
 
-    private func readLog(_ meter: ProgressMeter) throws -> LogFindings {
+    private func readLog(_ meter: ProgressMeter, _ stop: Stop) throws -> LogFindings {
         var findings = LogFindings(segmentSize: base.segmentSize)
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Chunk.size, alignment: 16)
         defer { buffer.deallocate() }
-        let isCancelled = Guarded(false)
         for name in try ClusterDirectory.names(in: "\(cluster.data)/pg_wal").sorted() {
             let path = ClusterArchive.logDirectory + name.utf8
             guard let segment = findings.segment(at: path) else { continue }
-            guard let found = try Self.digest("\(cluster.data)/", path, buffer, meter, isCancelled) else { continue }
+            guard let found = try Self.digest("\(cluster.data)/", path, buffer, meter, stop) else { continue }
             do {
                 try findings.add(
                     segment, path: path, size: found.size, digest: found.digest, beginning: found.beginning)

@@ -33,10 +33,12 @@ package final class WALHandOver: Sendable {
         listener = try UnixSocket.listen(socketPath)
         try ClusterDirectory.give(socketPath, to: directory.owner)
         let work = Task { [listener, reader, meter, isClosed] in
-            while let descriptor = await Self.accept(listener, isClosed) {
+            while let descriptor = await Self.accept(listener, reader, isClosed) {
                 await Self.serve(descriptor, reader, meter, isClosed)
             }
             reader.interrupt()
+            // Whoever asks from now on is turned away at once, and the recovery with it.
+            shutdown(listener, Int32(SHUT_RDWR))
         }
         task.withLock { $0 = work }
     }
@@ -55,8 +57,15 @@ package final class WALHandOver: Sendable {
         await work?.value
     }
 
-    private static func accept(_ listener: Int32, _ isClosed: Guarded<Bool>) async -> Int32? {
-        await unthrowing { try await onThread("wal accept") { try UnixSocket.accept(listener) { isClosed.value } } }
+    private static func accept(
+        _ listener: Int32, _ reader: WALReader, _ isClosed: Guarded<Bool>
+    ) async -> Int32? {
+        do {
+            return try await onThread("wal accept") { try UnixSocket.accept(listener) { isClosed.value } }
+        } catch {
+            if !isClosed.value { reader.fail(error) }
+            return nil
+        }
     }
 
     private static func serve(

@@ -119,13 +119,17 @@ final class LogFollower: @unchecked Sendable {
     func acknowledge(_ lsn: LSN) { monitor.locked { safe = max(safe ?? lsn, lsn) } }
 
     func finish() async throws {
-        try await onThread("log end") {
-            try self.monitor.locked {
-                self.isFinishing = true
-                self.monitor.changed()
-                while self.farewell == nil { self.monitor.wait() }
-                try self.farewell?.get()
+        try await withTaskCancellationHandler {
+            try await onThread("log end") {
+                try self.monitor.locked {
+                    self.isFinishing = true
+                    self.monitor.changed()
+                    while self.farewell == nil { self.monitor.wait() }
+                    try self.farewell?.get()
+                }
             }
+        } onCancel: {
+            cancel()
         }
     }
 

@@ -28,14 +28,19 @@ final class ReplicationConnection: Sendable {
     let endpoint: PostgresEndpoint
     /// `150020` for 15.20.
     let serverVersion: Int
+    /// The session's process at the server.
+    let processID: Int32
 
     private let handle: Guarded<Handle?>
     private let socket: Int32
     private let isCancelled = Guarded(false)
 
-    private init(_ endpoint: PostgresEndpoint, serverVersion: Int, socket: Int32, handle: sending Handle) {
+    private init(
+        _ endpoint: PostgresEndpoint, serverVersion: Int, processID: Int32, socket: Int32, handle: sending Handle
+    ) {
         self.endpoint = endpoint
         self.serverVersion = serverVersion
+        self.processID = processID
         self.socket = socket
         self.handle = Guarded(handle)
     }
@@ -50,8 +55,8 @@ final class ReplicationConnection: Sendable {
                         endpoint: endpoint, database: "replication", application: "lifeboat \(purpose)",
                         forReplication: true, wait: Wait(seconds: Connection.patience) { isCancelled.value })
                     return ReplicationConnection(
-                        endpoint, serverVersion: handle.serverVersion, socket: PQsocket(handle.connection),
-                        handle: handle)
+                        endpoint, serverVersion: handle.serverVersion, processID: handle.processID,
+                        socket: PQsocket(handle.connection), handle: handle)
                 } catch let error as PostgresError {
                     throw PostgresError.replicationLogin(error, endpoint: endpoint)
                 }
@@ -74,15 +79,6 @@ final class ReplicationConnection: Sendable {
             let position = LSN(row.text(2)), !row.text(0).isEmpty
         else { throw PostgresError.protocolViolation(purpose, on: label) }
         return Identity(systemID: row.text(0), timeline: timeline, position: position)
-    }
-
-    /// A setting of the server, in its own words: `16MB`.
-    func show(_ setting: String) throws -> String {
-        let purpose = "read the server's setting \(setting)"
-        guard let row = try rows("SHOW \(setting)", to: purpose).first else {
-            throw PostgresError.protocolViolation(purpose, on: label)
-        }
-        return row.text(0)
     }
 
     /// The history of `timeline`, byte for byte as the server keeps it; `nil` where it gives none.
@@ -177,21 +173,6 @@ final class ReplicationConnection: Sendable {
             case .nothingYet: try receive(wait, purpose)
             }
         }
-    }
-
-    /// As ``message(within:to:_:)``, without waiting: `.nothingYet` where none has come whole.
-    func messageAtHand<Result>(
-        to purpose: String, _ body: (UnsafeRawBufferPointer) throws -> Result
-    ) throws -> Taken<Result?> {
-        try withHandle(purpose) { handle in
-            guard PQconsumeInput(handle.connection) == 1 else {
-                throw PostgresError.lostConnection(purpose, on: label)
-            }
-        }
-        guard case .taken(let message) = try poll(purpose) else { return .nothingYet }
-        guard let message else { return .taken(nil) }
-        defer { PQfreemem(message.start) }
-        return .taken(try body(UnsafeRawBufferPointer(start: message.start, count: message.count)))
     }
 
     enum Taken<Value> {
