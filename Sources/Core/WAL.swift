@@ -52,18 +52,27 @@ package struct WALSegment: Hashable, Sendable {
         self.init(timeline: timeline, number: lsn.value / size, size: size)
     }
 
-    package var begin: LSN { LSN(number * size) }
+    package var begin: LSN { Self.place(number, size) }
     /// The first byte after it.
-    package var end: LSN { LSN((number + 1) * size) }
-    package var next: WALSegment { WALSegment(timeline: timeline, number: number + 1, size: size) }
+    package var end: LSN { next.begin }
+    package var next: WALSegment {
+        WALSegment(timeline: timeline, number: number == .max ? .max : number + 1, size: size)
+    }
+
+    /// The last place that there is where a number leads beyond it: some come from files that anybody may have written.
+    private static func place(_ number: UInt64, _ size: UInt64) -> LSN {
+        let (value, isBeyond) = number.multipliedReportingOverflow(by: size)
+        return LSN(isBeyond ? .max : value)
+    }
 
     /// `000000010000001600000002`: timeline, and the number in two halves, as the server names its files.
     package var name: String {
-        let perHigh = 0x1_0000_0000 / size
+        let perHigh = max(1, 0x1_0000_0000 / max(size, 1))
         return Self.hex(UInt64(timeline)) + Self.hex(number / perHigh) + Self.hex(number % perHigh)
     }
 
-    /// From the server's name of the file; `nil` for what is none, as one whose last number `size` does not allow.
+    /// From the server's name of the file; `nil` for what is none, as one whose last number `size` does not allow, or
+    /// the very last that there could be, which has no end.
     package init?(name: String, size: UInt64) {
         let digits = Array(name.utf8)
         guard digits.count == 24, size > 0, digits.allSatisfy(Self.isDigit),
@@ -72,6 +81,7 @@ package struct WALSegment: Hashable, Sendable {
             let low = UInt64(name.suffix(8), radix: 16), low < 0x1_0000_0000 / size
         else { return nil }
         self.init(timeline: timeline, number: high * (0x1_0000_0000 / size) + low, size: size)
+        guard (number + 1).multipliedReportingOverflow(by: size).overflow == false else { return nil }
     }
 
     private static func isDigit(_ byte: UInt8) -> Bool {

@@ -89,9 +89,9 @@ struct WALIndex: Equatable, Sendable {
             try range.finish()
             add(places.lowerBound.value..<places.upperBound.value)
         }
-        files = try fields.integer("files")
-        self.bytes = try fields.integer("bytes")
-        storedBytes = try fields.integer("storedBytes")
+        files = try Self.count("files", &fields)
+        self.bytes = try Self.count("bytes", &fields)
+        storedBytes = try Self.count("storedBytes", &fields)
         coveredUntil = fields.has("coveredUntil") ? try fields.timestamp("coveredUntil") : nil
         mark = try fields.optionalString("mark")
         if fields.has("gap") {
@@ -101,6 +101,13 @@ struct WALIndex: Equatable, Sendable {
             self.gap = WALRange(timeline: timeline, begin: places.lowerBound, end: places.upperBound)
         }
         try fields.finish()
+    }
+
+    /// A number that more can be added to.
+    private static func count(_ field: String, _ fields: inout JSONFields) throws -> Int64 {
+        let count = try fields.integer(field)
+        guard (0...(1 << 60)).contains(count) else { throw fields.error(field, "must be a number from 0 on") }
+        return count
     }
 }
 

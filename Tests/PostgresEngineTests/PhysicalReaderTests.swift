@@ -114,7 +114,7 @@ struct PhysicalReaderTests {
             ledger.add(path: path, size: Int64(path.count), digest: digest(1))
         }
         #expect(ledger.entries.map(\.path) == paths)
-        #expect(ledger.files == Int64(paths.count) && ledger.bytes == paths.reduce(0) { $0 + Int64($1.count) })
+        #expect(ledger.files == Int64(paths.count))
         let size = withUnsafeBytes(of: Int64(1).bigEndian) { Array($0) }
         #expect(Array(ledger.entries).last?.mark == size + [0, 0, 0, 1])
         // The sum is of digests that anybody can make from what docs/physical.md says.
@@ -154,8 +154,26 @@ struct PhysicalReaderTests {
         let read = try manifest.read(chunk: chunk)
         #expect(
             read.ledger.entries.map { String(decoding: $0.path, as: UTF8.self) } == ["backup_label", "base/1/\"ö\\"])
-        #expect(read.ledger.bytes == 2 && read.systemID == nil)
+        #expect(read.ledger.files == 2 && read.systemID == nil)
         #expect(read.ranges == [WALRange(timeline: 1, begin: LSN(0x200_0028), end: LSN(0x200_0100))])
+    }
+
+    @Test("A server that says absurd sizes is refused, and many large ones do not add up to a trap")
+    func absurdTablespaces() throws {
+        func start(_ sizes: [String]) throws -> BackupStart {
+            var rows: [[String?]] = sizes.dropLast().enumerated().map { [String($0.offset + 1), "/x", $0.element] }
+            rows.append([nil, nil, sizes.last])
+            return try BaseBackup(
+                conversation: ScriptedConversation([.rows([["0/2000028", "1"]]), .rows(rows)]), serverMajor: 15,
+                server: "the server"
+            ).start()
+        }
+        #expect(try start(["3", "4"]).size == 7 * 1024)
+        for size in [String(Int64.max), String(1 << 40), "-1", "x"] {
+            #expect(throws: PostgresError.self, "\(size)") { try start(["1", size]) }
+        }
+        let large = [String](repeating: String((1 << 40) - 1), count: 9000)
+        #expect(try start(large).size == .max)
     }
 
     @Test("A manifest of newer servers names the server, one with other bytes in a name has them in hexadecimal")

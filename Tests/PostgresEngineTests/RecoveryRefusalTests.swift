@@ -62,6 +62,12 @@ struct RecoveryRefusalTests {
             }
             #expect(small?.cause.contains("are needed there, and") == true)
             #expect(small?.exitCode == .restoreFailedOriginalIntact)
+            // Sizes and ranges that somebody made up are no more than too much.
+            let absurd = try await refusal(directory, RecoveryTarget(.latest), disk: false) { request, _ in
+                request.manifest.sourceSize = .max
+                request.recovery?.log = AbsurdLog()
+            }
+            #expect(absurd?.cause.contains("are needed there, and") == true)
             try writeFile("\(directory)/keep", "this")
             let full = try await refusal(directory)
             #expect(full?.cause.contains("it is not empty: there is 'keep'") == true)
@@ -168,4 +174,14 @@ struct RecoveryRefusalTests {
             }
         }
     }
+}
+
+/// Says that it has more than there can be, twice, and a range that ends before it begins.
+private struct AbsurdLog: WALLibrary {
+    func ranges(of systemID: String) async throws -> [WALRange] {
+        let all = WALRange(timeline: 1, begin: LSN(0), end: LSN(.max))
+        return [all, all, WALRange(timeline: 1, begin: LSN(.max), end: LSN(1 << 40))]
+    }
+
+    func open(_ file: WALFile, of systemID: String) async throws -> (any ByteSource)? { nil }
 }

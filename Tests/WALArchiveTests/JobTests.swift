@@ -189,6 +189,24 @@ import Testing
         #expect(index.end == LSN(70))
         #expect(try WALIndex(reading: index.json.canonicalBytes) == index)
     }
+
+    /// Shows that an index that anybody may have written ends no job: numbers to which nothing could be added, and
+    /// places that no log has, make it one that cannot be read.
+    @Test("an index of absurd numbers is none")
+    func absurdIndex() throws {
+        var index = WALIndex(systemID: testSystem, timeline: 3, segmentSize: testSize)
+        index.add(10..<20)
+        let good = String(decoding: index.json.canonicalBytes, as: UTF8.self)
+        for (old, new) in [
+            ("\"bytes\":0", "\"bytes\":\"\(Int64.max)\""), ("\"files\":0", "\"files\":-1"),
+            ("\"storedBytes\":0", "\"storedBytes\":\"\(Int64.max)\""), ("\"end\":\"0/14\"", "\"end\":\"0/A\""),
+            ("\"timeline\":3", "\"timeline\":-3"), ("\"segmentSize\":\(testSize)", "\"segmentSize\":0"),
+        ] {
+            #expect(good.contains(old), "\(old)")
+            let bytes = Array(good.replacing(old, with: new).utf8)
+            #expect(throws: (any Error).self, "\(new)") { try WALIndex(reading: bytes) }
+        }
+    }
 }
 
 private struct NoCipher: SegmentCipher {

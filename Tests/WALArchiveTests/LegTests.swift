@@ -70,6 +70,10 @@ import Testing
         #expect(!PostgresLog.isQuiet(since: stored, at: LSN(size + 65536), transactions: "7:9:8"))
         stored.mark = nil
         #expect(!PostgresLog.isQuiet(since: stored, at: LSN(size), transactions: "7:9:8"))
+        // An index says where the stored log ends, and may say anything.
+        let absurd = WALPosition(systemID: "1", timeline: 1, lsn: LSN(.max), mark: "m")
+        #expect(PostgresLog.isQuiet(since: absurd, at: LSN(.max), transactions: "m"))
+        #expect(server(1, []).segmentEnd(LSN(.max)) == LSN(.max))
     }
 
     @Test("the server's messages are taken as the protocol has them, and nothing else is")

@@ -82,18 +82,18 @@ struct BaseBackup: Sendable {
             throw violation
         }
         var roots: [String] = []
-        var kibibytes: Int64 = 0
+        var bytes: Int64 = 0
         for row in tablespaces {
             let root = row[0] ?? ClusterArchive.base
             guard ClusterArchive.root(ofPart: ClusterArchive.part(of: root)) != nil, !roots.contains(root),
-                let size = Int64(row.text(2)), size >= 0
+                let size = Int64(row.text(2)), (0..<1 << 40).contains(size)
             else { throw violation }
             roots.append(root)
-            kibibytes += size
+            bytes = Int64(clamping: UInt64(bytes) + UInt64(size) * 1024)
         }
         guard roots.last == ClusterArchive.base else { throw violation }
         return BackupStart(
-            timeline: begin.timeline, position: begin.position, roots: roots, size: kibibytes * 1024)
+            timeline: begin.timeline, position: begin.position, roots: roots, size: bytes)
     }
 
     /// Everything after that. Throws what the server found wrong in the end, as pages whose checksums fail.

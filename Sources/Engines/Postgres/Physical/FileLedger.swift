@@ -7,8 +7,6 @@ import Crypto
 struct FileLedger: Sendable {
     /// How many files.
     private(set) var files: Int64 = 0
-    /// Bytes in all of them.
-    private(set) var bytes: Int64 = 0
     /// The sum of the digests of all of them; `docs/physical.md` states how each is made.
     private(set) var sum = RowSum()
 
@@ -33,7 +31,6 @@ struct FileLedger: Sendable {
     mutating func add(path: [UInt8], size: Int64, crc32c: UInt32) {
         precondition(path.count <= Self.longestPath, "a path is longer than a ledger takes")
         files += 1
-        bytes += size
         append(path, Entry.mark(size: size, crc32c: crc32c))
     }
 

@@ -66,14 +66,19 @@ struct PhysicalPreflight {
         case .lsn, .time, .transaction, .name, .latest: break
         }
         return later.reduce(0) { sum, range in
-            let begin = max(range.begin, base.start)
-            return sum + Int64(clamping: range.end.value - begin.value)
+            Self.sum(sum, Int64(clamping: range.end.value - min(max(range.begin, base.start), range.end).value))
         }
+    }
+
+    /// Of sizes that come from a manifest and from an index: the largest there is where they are beyond it.
+    private static func sum(_ a: Int64, _ b: Int64) -> Int64 {
+        let (sum, isBeyond) = a.addingReportingOverflow(b)
+        return isBeyond ? .max : sum
     }
 
     /// The log is written again as it is replayed: what the data grows by is bounded by it.
     private mutating func checkRoom(_ log: Int64) throws(PostgresError) {
-        neededBytes = request.manifest.sourceSize + log + Self.workingRoom
+        neededBytes = Self.sum(Self.sum(request.manifest.sourceSize, log), Self.workingRoom)
         let free = try cluster.freeBytes()
         freeBytes = free
         guard free < neededBytes else { return }

@@ -34,7 +34,8 @@ extension WALServer {
 
     /// `lsn`, or the next beginning of a segment after it.
     func segmentEnd(_ lsn: LSN) -> LSN {
-        lsn.value % segmentSize == 0 ? lsn : LSN(segmentBegin(lsn).value + segmentSize)
+        lsn.value % segmentSize == 0
+            ? lsn : WALSegment(timeline: timeline, holding: lsn, size: segmentSize).end
     }
 
     /// The timeline on which this server's log has the byte at `lsn`.

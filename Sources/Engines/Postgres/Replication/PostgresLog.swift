@@ -58,6 +58,7 @@ package struct PostgresLog: WALSource {
 
     /// Whether nothing worth storing has happened since `stored`.
     static func isQuiet(since stored: WALPosition, at position: LSN, transactions: String) -> Bool {
-        stored.mark == transactions && position.value < stored.lsn.value + murmur
+        stored.mark == transactions
+            && (position <= stored.lsn || position.value - stored.lsn.value < murmur)
     }
 }
