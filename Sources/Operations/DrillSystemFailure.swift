@@ -96,19 +96,24 @@ extension Drill {
         let text = "\(comparison.matched) of \(comparison.objects) objects are as they were recorded"
         if proof.isEqual {
             findings.say(text)
+        } else if proof.isEmpty {
+            findings.doubt("nothing is recorded of the set that could be compared")
         } else {
             // The record names none of them.
             findings.fail(
                 text,
                 JobFailure(
                     .verificationFailed, "prove the restored copy", object: reader.manifest.key.description,
-                    cause: comparison.failures.prefix(20).joined(separator: "; "),
+                    cause: proof.differences.joined(separator: "; "),
                     hint: "do not use this set; restore one that is proven, and keep this one for examination"))
         }
-        course.validate("CONTENTS_CHECK", proof.isEqual ? .passed : .failed, [text])
+        course.validate(
+            "CONTENTS_CHECK", proof.isEqual ? .passed : proof.isEmpty ? .inconclusive : .failed, [text])
         let late = proof.isOfSet ? [] : proof.shortfalls
         course.validate("RECOVERY_TIME", late.isEmpty ? .passed : .failed, late)
-        try await prove(proof.isEqual ? .proven : .failed, reader, proof.isEqual ? measured : nil)
+        try await prove(
+            proof.isEqual ? .proven : proof.isEmpty ? .inconclusive : .failed, reader,
+            proof.isEqual ? measured : nil)
     }
 
     private func prove(_ verdict: Verdict, _ reader: SetReader, _ measured: RestoreMeasurement?) async throws {

@@ -41,8 +41,15 @@ struct RestoreProof: Sendable {
         shortfalls = ofSet + slow
     }
 
-    /// Whether the restored copy is what was recorded. No threshold changes that.
-    var isEqual: Bool { comparison.isEqual }
+    /// Whether the restored copy is what was recorded. No threshold changes that. One of which nothing was compared is
+    /// no proof, and no failure either.
+    var isEqual: Bool { comparison.isEqual && !isEmpty }
+    var isEmpty: Bool { comparison.objects == 0 }
+
+    /// Why it is not equal, for people.
+    var differences: [String] {
+        isEmpty ? ["nothing is recorded of it that could be compared"] : Array(comparison.failures.prefix(20))
+    }
 
     private static func seconds(_ milliseconds: Int64) -> String {
         let tenths = (milliseconds + 50) / 100
@@ -86,15 +93,17 @@ extension Verify {
         result.details.merge(proof.details) { $1 }
         if proof.isOfSet {
             result.end(
-                .failed, .verificationFailed, proof.shortfalls + proof.comparison.failures.prefix(20),
+                .failed, .verificationFailed, proof.shortfalls + proof.differences,
                 of: reader, "do not use this set; verify others and restore one that is proven")
             try await record(.failed, .restore, reader)
             return result
         }
         guard proof.isEqual else {
             result.end(
-                .inconclusive, .inconclusive, Array(proof.comparison.failures.prefix(20)), of: reader,
-                "the thresholds let it pass, and yet it is no proof: look at what differs")
+                .inconclusive, .inconclusive, proof.differences, of: reader,
+                proof.isEmpty
+                    ? "see whether the source has anything in it; an empty copy proves nothing"
+                    : "the thresholds let it pass, and yet it is no proof: look at what differs")
             try await record(.inconclusive, .restore, reader)
             return result
         }

@@ -69,6 +69,18 @@ struct SystemFailureTests {
         }
     }
 
+    /// Shows that a drill in which nothing was compared has shown nothing.
+    @Test func empty() async throws {
+        try await DrillSite.with { site in
+            site.clinic.engine.text = Array("tables:\n".utf8)
+            let key = try #require(try await site.clinic.backup().backupKey)
+            let result = try await site.drill(.systemFailure)
+            #expect(result.verdict == .inconclusive && result.exitCode == .inconclusive)
+            #expect(try site.validation("CONTENTS_CHECK", result) == .inconclusive)
+            #expect(try site.clinic.proofs(of: key).last?["verdict"] == .string("inconclusive"))
+        }
+    }
+
     /// Shows that a failing step ends the drill with a record that says which, in words of our own alone, that the
     /// scratch place is gone, and that only what is wrong with the set is a failure.
     @Test(

@@ -139,6 +139,19 @@ struct VerifyRestoreTests {
         }
     }
 
+    /// Shows that a set of which nothing is recorded that could be compared is no proof, though nothing differs.
+    @Test func empty() async throws {
+        try await withScratch { clinic, _, _ in
+            clinic.engine.text = Array("tables:\n".utf8)
+            let key = try #require(try await clinic.backup().backupKey)
+            let result = try await clinic.verify(.exact(key), depth: .restore)
+            #expect(
+                result.verdict == .inconclusive && result.exitCode == .inconclusive && result.proofDepth != .restore)
+            #expect(result.failure?.cause.contains("nothing is recorded") == true)
+            #expect(try clinic.proofs(of: key).last?["verdict"] == .string("inconclusive"))
+        }
+    }
+
     /// Shows that a table that is not there at all falls short of what has to be accessible, whatever else is allowed,
     /// and that nine of ten are ninety per cent and no more.
     @Test(arguments: [(100, Verdict.failed), (91, .failed), (90, .inconclusive), (89, .inconclusive)])
