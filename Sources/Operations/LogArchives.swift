@@ -40,9 +40,12 @@ extension Workplace {
     /// What of a base backup a log goes on from; `nil` for any other set.
     static func base(of manifest: Manifest) -> WALBase? {
         let details = manifest.details
-        guard let systemID = details["systemIdentifier"], let timeline = details["timeline"].flatMap({ UInt32($0) }),
-            let start = details["startLSN"].flatMap({ LSN($0) })
+        guard let systemID = details[PhysicalBase.Detail.systemID],
+            let timeline = details[PhysicalBase.Detail.timeline].flatMap({ UInt32($0) }),
+            let start = details[PhysicalBase.Detail.start].flatMap({ LSN($0) })
         else { return nil }
-        return WALBase(systemID: systemID, timeline: timeline, start: start)
+        return WALBase(
+            systemID: systemID, timeline: timeline, start: start,
+            segmentSize: details[PhysicalBase.Detail.segmentSize].flatMap { UInt64($0) })
     }
 }

@@ -36,6 +36,11 @@ struct LogPruning: Sendable {
             } catch let error as SetError {
                 outcome.notes.append("the servers' log stays as it is: \(error)")
                 return outcome
+            } catch let unknown as UnknownBase {
+                outcome.notes.append(
+                    "the servers' log stays as it is: \(unknown.key) is of a whole server and does not say from where "
+                        + "on it needs the log")
+                return outcome
             }
             let expired = try await archive.expired(bases: bases ?? [], now: now, meter: meter)
             outcome.notes += expired.notes.filter { !outcome.notes.contains($0) }
@@ -49,15 +54,25 @@ struct LogPruning: Sendable {
         var bases: [WALBase] = []
         for (key, item) in inventory.items {
             meter.beat()
+            let manifest: Manifest
             if let stored = item.stored {
-                if let base = Workplace.base(of: stored.manifest) { bases.append(base) }
-                continue
+                manifest = stored.manifest
+            } else {
+                guard let copy = item.copies.first else { continue }
+                manifest = try await Catalog(copy.store).manifest(key).manifest
             }
-            guard let copy = item.copies.first else { continue }
-            let manifest = try await Catalog(copy.store).manifest(key).manifest
-            if let base = Workplace.base(of: manifest) { bases.append(base) }
+            if let base = Workplace.base(of: manifest) {
+                bases.append(base)
+            } else if PhysicalBase.isPhysical(manifest) {
+                throw UnknownBase(key: key)
+            }
         }
         return bases
+    }
+
+    /// A set that may need any part of the log.
+    private struct UnknownBase: Error {
+        let key: BackupKey
     }
 
     private func remove(

@@ -6,11 +6,14 @@ package struct WALBase: Hashable, Sendable {
     package var timeline: UInt32
     /// Where its recovery begins to read.
     package var start: LSN
+    /// Bytes of a segment there; `nil` where that is not known.
+    package var segmentSize: UInt64?
 
-    package init(systemID: String, timeline: UInt32, start: LSN) {
+    package init(systemID: String, timeline: UInt32, start: LSN, segmentSize: UInt64? = nil) {
         self.systemID = systemID
         self.timeline = timeline
         self.start = start
+        self.segmentSize = segmentSize
     }
 }
 
@@ -51,9 +54,18 @@ extension WALArchive {
                     "the log of system \(systemID) stays whole: no base backup of it is here, and without one it is "
                         + "of no use")
             }
+            let sizes = Set(own.compactMap(\.segmentSize))
             for (timeline, objects) in timelines.sorted(by: { $0.key < $1.key }) {
+                guard let size = try await segmentSize(of: objects.files) else { continue }
+                // Where segments end follows from it, and nothing goes on the word of a file alone.
+                guard sizes.isEmpty || sizes.contains(size) else {
+                    expired.notes.append(
+                        "the log of system \(systemID) on timeline \(timeline) stays whole: its segments say that they "
+                            + "have \(size) bytes, and the base backups say otherwise")
+                    continue
+                }
                 let needed = own.isEmpty ? LSN(0) : Self.needed(of: timeline, by: own)
-                expired.objects += try await self.expired(objects, before: needed).filter {
+                expired.objects += try await self.expired(objects, of: size, before: needed).filter {
                     now.seconds(since: $0.modified) > Self.shelter
                 }
             }
@@ -72,8 +84,9 @@ extension WALArchive {
         return bases.filter { $0.timeline == timeline }.map(\.start).min() ?? LSN(UInt64.max)
     }
 
-    private func expired(_ objects: TimelineObjects, before needed: LSN) async throws -> [ObjectInfo] {
-        guard let size = try await segmentSize(of: objects.files) else { return [] }
+    private func expired(
+        _ objects: TimelineObjects, of size: UInt64, before needed: LSN
+    ) async throws -> [ObjectInfo] {
         var longest: [String: LSN] = [:]
         for file in objects.files {
             switch file.name {

@@ -86,6 +86,12 @@ import WALArchive
         archive.go(toDay: 200)
         _ = try await archive.prune()
         #expect(Self.segments(archive.firstMemory) == 7)
+        // So does one of a whole server that does not say from where on.
+        let unknown = try await archive.add(
+            day: 200, isHeld: true, details: Self.base(2).filter { $0.key != "startLSN" })
+        let kept = try await archive.prune(dryRun: true)
+        #expect(kept.details["logFilesDeleted"] == nil)
+        #expect(kept.notes.contains { $0.contains("\(unknown) is of a whole server and does not say") })
         let damaged = try await archive.add(day: 201, details: Self.base(7))
         for store in [archive.firstMemory, archive.secondMemory] {
             store.damage(SetLayout.manifest(damaged)) { $0 = [] }

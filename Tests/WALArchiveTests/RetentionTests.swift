@@ -68,6 +68,22 @@ import Testing
         }
     }
 
+    /// A file's own word, which anybody could have written there, decides nothing alone: shorter segments would end
+    /// earlier, and be deleted although a base needs them.
+    @Test("segments of another length than the bases say stay whole")
+    func otherLength() async throws {
+        try await LogSite.open { site in
+            try await fill(site, 1...3)
+            var base = base(3 << 20)
+            for (size, count) in [(testSize, 2), (testSize * 2, 0)] {
+                base.segmentSize = size
+                let found = try await site.archive().expired(bases: [base], now: Self.later, meter: ProgressMeter())
+                #expect(found.objects.count == count)
+                #expect(found.notes.contains { $0.contains("the base backups say otherwise") } == (count == 0))
+            }
+        }
+    }
+
     @Test("what is younger than two days stays, whatever needs it")
     func young() async throws {
         try await LogSite.open { site in
