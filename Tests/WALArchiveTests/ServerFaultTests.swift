@@ -47,6 +47,40 @@ import Testing
         }
     }
 
+    @Test("a job that another has overtaken, so that the server let go of what it asks for, tells of no gap")
+    func overtaken() async throws {
+        try await ServerLogTests.withServer(settings: ["max_wal_size": "2MB", "min_wal_size": "2MB"]) { server in
+            try await LogSite.open { site in
+                let log = try server.log()
+                try await server.fillSegments(2)
+                guard case .string(let text)? = try await site.run(log).details["end"], let seen = LSN(text) else {
+                    throw TestFailure("no end")
+                }
+                try await server.fillSegments(12)
+                _ = try await site.run(log)
+                for _ in 0..<2 {
+                    try await server.fillSegments(2)
+                    try await server.sql("CHECKPOINT")
+                }
+                let looks = Guarded(0)
+                let error = await #expect(throws: PostgresError.self) {
+                    _ = try await log.open(
+                        WALRequest(restorePoint: "late", meter: ProgressMeter()) { server in
+                            let first = looks.withLock { looks in
+                                looks += 1
+                                return looks == 1
+                            }
+                            if first { return WALPosition(systemID: server.systemID, timeline: 1, lsn: seen) }
+                            return try await site.archive().end(of: server)?.position
+                        })
+                }
+                #expect(error?.exitCode == .locked && looks.value == 2)
+                #expect(error?.hint.contains("nothing is missing") == true)
+                #expect(try await site.run(log).exitCode == .done)
+            }
+        }
+    }
+
     @Test("a slot that somebody dropped is made again, and nothing is lost where the server still has the log")
     func droppedSlot() async throws {
         try await ServerLogTests.withServer { server in

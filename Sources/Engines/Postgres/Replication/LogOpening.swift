@@ -164,6 +164,13 @@ struct LogOpening: Sendable {
             return LogStream(
                 server: server, begin: way.begin, end: way.end, notes: notes, follower: follower)
         } catch let error as PostgresError where error.sqlState == "58P01" {
+            if let now = try await request.storedEnd(server), !now.isSamePlace(as: way.stored) {
+                throw PostgresError(
+                    .notReady, exitCode: .locked, "follow the server's log", object: object,
+                    cause:
+                        "another job has stored what comes next since this one looked, and the server let go of it",
+                    hint: "nothing is missing; the next job goes on from there")
+            }
             return try await followAfterGap(way, server, histories, notes)
         }
     }
@@ -237,6 +244,12 @@ private struct LogWay: Sendable {
     var end: WALPosition
     var stored: WALPosition?
     var keptFrom: LSN?
+}
+
+extension WALPosition {
+    fileprivate func isSamePlace(as other: WALPosition?) -> Bool {
+        timeline == other?.timeline && lsn == other?.lsn
+    }
 }
 
 extension LogSlot.State {
