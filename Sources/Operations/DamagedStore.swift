@@ -46,9 +46,8 @@ struct DamagedStore: Store {
             let wanted = range ?? 0..<size
             let begin = min(wanted.lowerBound, available)
             let end = min(wanted.upperBound, available)
-            let rest = wanted.upperBound - wanted.lowerBound - (end - begin)
             let start: any ByteSource = end > begin ? try await base.get(other, range: begin..<end) : MemorySource([])
-            return PaddedSource(start, zeros: rest)
+            return PaddedSource(start, to: wanted.upperBound - wanted.lowerBound)
         }
     }
 
@@ -153,32 +152,6 @@ final class FlippedSource: ByteSource {
         var bytes = Array(chunk.bytes)
         bytes[Int(place)] ^= mask
         return Chunk(bytes)
-    }
-
-    func cancel() { inner.cancel() }
-}
-
-/// Another source with zeros after its end.
-final class PaddedSource: ByteSource {
-    private let inner: any ByteSource
-    private let state: Guarded<(isInnerDone: Bool, zeros: Int64)>
-
-    init(_ inner: any ByteSource, zeros: Int64) {
-        self.inner = inner
-        state = Guarded((false, zeros))
-    }
-
-    func next() throws -> Chunk? {
-        if !state.value.isInnerDone {
-            if let chunk = try inner.next() { return chunk }
-            state.withLock { $0.isInnerDone = true }
-        }
-        let count = state.withLock { state in
-            let count = min(state.zeros, Int64(Chunk.size))
-            state.zeros -= count
-            return Int(count)
-        }
-        return count > 0 ? Chunk([UInt8](repeating: 0, count: count)) : nil
     }
 
     func cancel() { inner.cancel() }

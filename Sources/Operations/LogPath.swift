@@ -1,31 +1,5 @@
 import Core
 
-/// How a timeline came to be: those before it, oldest first, each with the place where it was left.
-struct TimelineHistory: Equatable, Sendable {
-    struct Entry: Equatable, Sendable {
-        var timeline: UInt32
-        /// The first byte that is not on it any more.
-        var end: LSN
-    }
-
-    var entries: [Entry]
-
-    /// As the server writes `00000002.history`: a timeline, a place and a reason a line, and lines that begin with `#`.
-    /// `nil` for anything else, for half a history leads astray.
-    init?(parsing bytes: [UInt8]) {
-        guard let text = String(validating: bytes, as: UTF8.self) else { return nil }
-        entries = []
-        for line in text.split(whereSeparator: \.isNewline) {
-            let words = line.split(maxSplits: 2, whereSeparator: \.isWhitespace)
-            guard let first = words.first, !first.hasPrefix("#") else { continue }
-            guard words.count >= 2, let timeline = UInt32(first), timeline > entries.last?.timeline ?? 0,
-                let end = LSN(String(words[1])), end >= entries.last?.end ?? LSN(0)
-            else { return nil }
-            entries.append(Entry(timeline: timeline, end: end))
-        }
-    }
-}
-
 /// The way through the stored log from a base to where the log ends or is interrupted.
 struct LogPath: Equatable, Sendable {
     struct Leg: Equatable, Sendable {

@@ -153,13 +153,13 @@ struct BaseSearch: Sendable {
         let wanted = wanted(base, ranges)
         guard wanted != base.timeline else { return [(wanted, nil)] }
         guard wanted > base.timeline else { return nil }
-        let entries = try await history(wanted, base.systemID).entries
+        let entries = try await history(wanted, base.systemID)
         guard let first = entries.firstIndex(where: { $0.timeline == base.timeline }), entries[first].end >= base.end
         else { return nil }
         return entries[first...].map { ($0.timeline, $0.end) } + [(wanted, nil)]
     }
 
-    private func history(_ timeline: UInt32, _ systemID: String) async throws -> TimelineHistory {
+    private func history(_ timeline: UInt32, _ systemID: String) async throws -> [TimelineFork] {
         let file = WALFile.history(timeline: timeline)
         guard let source = try await log.open(file, of: systemID) else {
             throw lost("the file \(file) is not stored, which says how that timeline came to be")
@@ -169,7 +169,7 @@ struct BaseSearch: Sendable {
         } onCancel: {
             source.cancel()
         }
-        guard let history = TimelineHistory(parsing: bytes) else { throw lost("the file \(file) is no history") }
+        guard let history = TimelineHistory.forks(in: bytes) else { throw lost("the file \(file) is no history") }
         return history
     }
 

@@ -52,10 +52,9 @@ extension WALArchive {
     package func coveredUntil(
         of systemID: String, _ timeline: UInt32, storedTo end: LSN
     ) async throws -> Timestamp? {
-        guard let index = try await newestIndex(of: systemID, timeline), let indexed = index.end, indexed <= end
-        else {
-            return nil
-        }
+        guard let index = try await newestIndex(of: systemID, timeline)?.index, let indexed = index.end,
+            indexed <= end
+        else { return nil }
         return index.coveredUntil
     }
 

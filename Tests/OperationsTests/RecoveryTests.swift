@@ -81,21 +81,6 @@ struct LogPathTests {
             in: [Self.range(1, Clinic.lsn(2), Clinic.lsn(3)), new])
         #expect(short.end == Clinic.lsn(3) && short.gap == Self.range(1, Clinic.lsn(3), left))
     }
-
-    /// Shows that the server's history files are read, and that half of one or another file is not.
-    @Test func histories() {
-        let history = TimelineHistory(
-            parsing: Array("# a remark\n\n1\t0/4000080\tno recovery target specified\n\n2\t1/0\tbefore 2025\n".utf8))
-        #expect(
-            history?.entries == [
-                TimelineHistory.Entry(timeline: 1, end: LSN(0x400_0080)),
-                TimelineHistory.Entry(timeline: 2, end: LSN(1 << 32)),
-            ])
-        for wrong in ["1", "x\t0/1\t", "2\t0/5\n1\t0/6", "1\t0/5\n2\t0/4", "1\t5\t"] {
-            #expect(TimelineHistory(parsing: Array(wrong.utf8)) == nil, "\(wrong)")
-        }
-        #expect(TimelineHistory(parsing: [0xFF]) == nil)
-    }
 }
 
 @Suite("Restoring to a point in time")
