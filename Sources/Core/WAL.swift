@@ -81,7 +81,7 @@ package struct WALSegment: Hashable, Sendable {
             let low = UInt64(name.suffix(8), radix: 16), low < 0x1_0000_0000 / size
         else { return nil }
         self.init(timeline: timeline, number: high * (0x1_0000_0000 / size) + low, size: size)
-        guard (number + 1).multipliedReportingOverflow(by: size).overflow == false else { return nil }
+        guard number < .max, !(number + 1).multipliedReportingOverflow(by: size).overflow else { return nil }
     }
 
     private static func isDigit(_ byte: UInt8) -> Bool {
