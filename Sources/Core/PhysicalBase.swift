@@ -7,6 +7,9 @@ package struct PhysicalBase: Equatable, Sendable {
     package var start: LSN
     /// Where it is consistent: no recovery can stop before.
     package var end: LSN
+    /// Where the log ends that the set holds: a primary closes the segment when a base backup ends, and the set has all of
+    /// it. A standby cannot.
+    package var heldEnd: LSN
     /// When the server had finished it, by the server's clock.
     package var endTime: Timestamp
     /// Bytes of a segment of the log.
@@ -31,6 +34,9 @@ package struct PhysicalBase: Equatable, Sendable {
         self.end = end
         endTime = details[Detail.endTime].flatMap { Timestamp($0) } ?? manifest.finishedTime
         segmentSize = size
+        let isOfPrimary = details[Detail.standby] == "false"
+        heldEnd =
+            isOfPrimary ? WALSegment(timeline: timeline, holding: LSN(max(end.value, 1) - 1), size: size).end : end
     }
 
     /// Where the manifest has it.
@@ -42,5 +48,6 @@ package struct PhysicalBase: Equatable, Sendable {
         package static let end = "endLSN"
         package static let endTime = "endTime"
         package static let segmentSize = "walSegmentSize"
+        package static let standby = "standby"
     }
 }

@@ -18,6 +18,8 @@ struct LogPath: Equatable, Sendable {
     /// What is missing before the log goes on.
     private(set) var gap: WALRange?
     private let segmentSize: UInt64
+    /// From where the log has to go on that the base does not hold itself.
+    private let heldEnd: LSN
 
     /// Follows `lineage`, which begins with the base's timeline: each timeline with the place where it was left, `nil`
     /// for the last.
@@ -27,6 +29,7 @@ struct LogPath: Equatable, Sendable {
         end = base.end
         timeline = base.timeline
         segmentSize = base.segmentSize
+        heldEnd = base.heldEnd
         for (timeline, until) in lineage {
             guard follow(timeline, until: until, in: ranges.filter { $0.timeline == timeline }) else { return }
         }
@@ -34,7 +37,7 @@ struct LogPath: Equatable, Sendable {
 
     /// Whether the way goes on to the next timeline.
     private mutating func follow(_ timeline: UInt32, until: LSN?, in ranges: [WALRange]) -> Bool {
-        let reach = Self.reach(from: end, in: ranges)
+        let reach = Self.reach(from: legs.isEmpty ? max(end, heldEnd) : end, in: ranges)
         let reached = reach.map { min($0.end, until ?? $0.end) } ?? end
         if reached > end {
             legs.append(Leg(timeline: timeline, begin: end, end: reached))

@@ -9,8 +9,12 @@ import Testing
 struct LogPathTests {
     private static let size: UInt64 = 1 << 24
 
-    private static func base(end: LSN = Clinic.lsn(2, 0x100), timeline: UInt32 = 1) throws -> PhysicalBase {
-        try #require(PhysicalBase(manifest(end: end, timeline: timeline)))
+    private static func base(
+        end: LSN = Clinic.lsn(2, 0x100), timeline: UInt32 = 1, isOfStandby: Bool = true
+    ) throws -> PhysicalBase {
+        var manifest = manifest(end: end, timeline: timeline)
+        manifest.details["standby"] = String(isOfStandby)
+        return try #require(PhysicalBase(manifest))
     }
 
     private static func manifest(end: LSN, timeline: UInt32) -> Manifest {
@@ -62,6 +66,23 @@ struct LogPathTests {
         let early = LogPath(
             from: try Self.base(), along: [(1, nil)], in: [Self.range(1, Clinic.lsn(1), Clinic.lsn(2))])
         #expect(early.legs.isEmpty && early.gap == nil && early.needed().segments == 0)
+    }
+
+    /// Shows that a log may begin with the segment after the one in which a base of a primary ended, which the base holds
+    /// itself, and no later; and that the base alone is still possible to its own end only.
+    @Test func afterPrimary() throws {
+        for end in [Clinic.lsn(2, 0x100), Clinic.lsn(3)] {
+            let base = try Self.base(end: end, isOfStandby: false)
+            #expect(base.heldEnd == Clinic.lsn(3))
+            let path = LogPath(
+                from: base, along: [(1, nil)], in: [Self.range(1, Clinic.lsn(3), Clinic.lsn(5))])
+            #expect(path.end == Clinic.lsn(5) && path.gap == nil)
+            let late = LogPath(
+                from: base, along: [(1, nil)], in: [Self.range(1, Clinic.lsn(4), Clinic.lsn(5))])
+            #expect(late.end == end && late.legs.isEmpty)
+            #expect(late.gap == Self.range(1, end, Clinic.lsn(4)))
+            #expect(LogPath(from: base, along: [(1, nil)], in: []).end == end)
+        }
     }
 
     /// Shows that a promotion is followed: the old timeline is needed up to the segment in which it was left, which the
