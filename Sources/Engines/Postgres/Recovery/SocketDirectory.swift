@@ -2,18 +2,17 @@ import CLinux
 import Core
 import Glibc
 
-/// A private directory with a short path: for sockets, and for the few settings of a server. What a killed run has left
-/// of its own is removed by the next.
+/// A private directory with a short path: for sockets, and for the few settings of a server.
 final class SocketDirectory: Sendable {
     /// The longest path that a socket may have, with its final zero byte, is 108 bytes.
     private static let longest = 107 - "/.s.PGSQL.65535".utf8.count
 
-    private static let prefix = "lifeboat-"
-    /// Held for as long as the directory is in use.
-    private static let lockName = "lifeboat.lock"
+    private static let prefix = "lifeboat-run-"
+    private static let lockName = "lock"
 
     let path: String
     let owner: ClusterOwner?
+    /// Held for as long as this is: by it the next run tells what is in use from what a killed one has left.
     private let lock: Int32
 
     init(in parent: String, owner: ClusterOwner?) throws(PostgresError) {
@@ -27,37 +26,50 @@ final class SocketDirectory: Sendable {
         guard mkdtemp(&template) != nil else {
             throw .directory("make a directory for sockets", parent, error: errno)
         }
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        self.owner = owner
-        // Held before it has its name: nobody meets it free while this one is at work.
-        let new = "\(path)/\(Self.lockName).new"
-        lock = linux_open(new, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard lock >= 0, flock(lock, LOCK_EX | LOCK_NB) == 0, rename(new, "\(path)/\(Self.lockName)") == 0 else {
-            throw .directory("lock the directory", path, error: errno)
+        let made = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        do {
+            lock = try Self.lock(made)
+            try ClusterDirectory.give(made, to: owner)
+        } catch {
+            rmdir(made)
+            throw error
         }
-        try ClusterDirectory.give(path, to: owner)
+        path = made
+        self.owner = owner
     }
 
     /// Removes it. It is in a temporary directory: what cannot be removed there is no reason to fail.
     deinit {
         _ = Result { try ClusterDirectory.remove(path) }
-        if lock >= 0 { close(lock) }
+        close(lock)
     }
 
-    /// Those of the same user that nobody holds any more. What cannot be looked at or removed is left.
+    /// The name is there once the lock is held, so that nobody takes it in between.
+    private static func lock(_ path: String) throws(PostgresError) -> Int32 {
+        let new = "\(path)/\(lockName).new"
+        let file = linux_open(new, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        guard file >= 0, flock(file, LOCK_EX | LOCK_NB) == 0, rename(new, "\(path)/\(lockName)") == 0 else {
+            let code = errno
+            if file >= 0 { close(file) }
+            unlink(new)
+            throw .directory("make a directory for sockets", path, error: code)
+        }
+        return file
+    }
+
+    /// What runs have left that were killed. Another user's stays, and so does what is in use.
     private static func removeLeftovers(in parent: String, of user: uid_t) {
-        _ = Result {
-            for name in try ClusterDirectory.names(in: parent) where name.hasPrefix(prefix) {
-                let path = "\(parent)/\(name)"
-                var facts = stat()
-                guard lstat(path, &facts) == 0, facts.st_mode & S_IFMT == S_IFDIR, facts.st_uid == user else {
-                    continue
-                }
-                let lock = linux_open("\(path)/\(lockName)", O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0)
-                guard lock >= 0 else { continue }
-                if flock(lock, LOCK_EX | LOCK_NB) == 0 { _ = Result { try ClusterDirectory.remove(path) } }
-                close(lock)
+        guard case .success(let names) = Result(catching: { try ClusterDirectory.names(in: parent) }) else { return }
+        for name in names where name.hasPrefix(prefix) {
+            var facts = stat()
+            guard lstat("\(parent)/\(name)", &facts) == 0, facts.st_mode & S_IFMT == S_IFDIR, facts.st_uid == user
+            else { continue }
+            let file = linux_open("\(parent)/\(name)/\(lockName)", O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0)
+            guard file >= 0 else { continue }
+            if flock(file, LOCK_EX | LOCK_NB) == 0 {
+                _ = Result { try ClusterDirectory.remove("\(parent)/\(name)") }
             }
+            close(file)
         }
     }
 
