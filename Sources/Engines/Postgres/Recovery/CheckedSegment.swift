@@ -16,7 +16,7 @@ final class CheckedSegment: ByteSource {
     }
 
     func next() throws -> Chunk? {
-        let chunk = try source.next()
+        let chunk = try read()
         let (beginning, count) = state.withLock { state in
             let wanted = SegmentHeader.size - state.beginning.count
             if let chunk {
@@ -35,6 +35,18 @@ final class CheckedSegment: ByteSource {
     }
 
     func cancel() { source.cancel() }
+
+    /// What it is of is not known to whoever finds a message damaged.
+    private func read() throws -> Chunk? {
+        do {
+            return try source.next()
+        } catch let failure as any Failure {
+            throw JobFailure(
+                failure.exitCode, "read the stored log", object: "segment \(segment.name)",
+                cause: failure.object.isEmpty ? failure.cause : "\(failure.object): \(failure.cause)",
+                hint: failure.hint)
+        }
+    }
 
     private func check(_ beginning: [UInt8]) throws(PostgresError) {
         guard let header = SegmentHeader(beginning, segmentSize: segment.size) else {

@@ -45,7 +45,8 @@ final class RecoveryServer: Sendable {
         }
         let log = RecoveryLog(meter: meter)
         let process = try ServerProcess(
-            tools.command("postgres", options.arguments(data: cluster.data), in: cluster.data, owner: owner)
+            tools.command(
+                "postgres", options.arguments(data: cluster.data, major: tools.major), in: cluster.data, owner: owner)
         ) { log.read($0) }
         return RecoveryServer(
             cluster: cluster, tools: tools, owner: owner, log: log, sockets: sockets, process: process)

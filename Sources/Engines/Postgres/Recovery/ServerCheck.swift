@@ -126,7 +126,9 @@ struct Entrance: Sendable {
     /// In single-user mode the server is whoever made the cluster, and needs no name for it.
     private static func askWithoutLogin(_ server: RecoveryServer, _ launch: ServerLaunch) async throws -> String {
         var command = server.tools.command(
-            "postgres", ["--single"] + launch.arguments(data: server.cluster.data) + ["template1"],
+            "postgres",
+            ["--single"] + launch.arguments(data: server.cluster.data, major: server.tools.major)
+                + ["template1"],
             in: server.cluster.data, owner: server.owner)
         command.input = Array(
             "SELECT rolname FROM pg_authid WHERE rolsuper AND rolcanlogin ORDER BY oid <> 10, oid LIMIT 1\n".utf8)

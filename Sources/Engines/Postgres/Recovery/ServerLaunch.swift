@@ -28,7 +28,8 @@ struct ServerLaunch: Sendable {
     /// Only who may enter the directory of the socket gets in, and that is its owner (and root).
     static let access = "local all all trust\n"
 
-    func arguments(data: String) -> [String] {
+    /// `major`: of the server that is started.
+    func arguments(data: String, major: Int) -> [String] {
         var settings: [(String, String)] = [
             ("config_file", settingsFile), ("hba_file", accessFile), ("ident_file", identFile),
             ("external_pid_file", "\(socketDirectory)/pid"), ("listen_addresses", ""), ("port", String(Self.port)),
@@ -62,6 +63,8 @@ struct ServerLaunch: Sendable {
         ]
         if case .recover(let target, let restoreCommand) = purpose {
             settings += recovery(target, restoreCommand)
+            // It would ask for segments after the target, which may be missing or damaged, and end where they are.
+            if major >= 15 { settings.append(("recovery_prefetch", "off")) }
         }
         return ["-D", data] + settings.flatMap { ["-c", "\($0.0)=\($0.1)"] }
     }
