@@ -135,6 +135,8 @@ struct StoredLog: WALLibrary {
     let systemID: String
     /// What opening a segment of this number fails with.
     var broken: UInt64?
+    /// When its end was stored.
+    var stored: Timestamp?
     /// What becomes of the bytes of the segment of this number.
     var changed: (number: UInt64, change: @Sendable ([UInt8]) -> [UInt8])?
     static let segmentSize: UInt64 = 16 << 20
@@ -182,7 +184,8 @@ struct StoredLog: WALLibrary {
             if let last = ranges.last, last.timeline == segment.timeline, last.end == segment.begin {
                 ranges[ranges.count - 1].end = segment.end
             } else {
-                ranges.append(WALRange(timeline: segment.timeline, begin: segment.begin, end: segment.end))
+                ranges.append(
+                    WALRange(timeline: segment.timeline, begin: segment.begin, end: segment.end, stored: stored))
             }
         }
         return ranges

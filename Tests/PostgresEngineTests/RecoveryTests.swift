@@ -134,6 +134,32 @@ struct RecoveryTests {
         }
     }
 
+    /// A server says that it has not reached a time after which nothing was committed. Where the log was stored well after
+    /// that time its end is what is asked for; where it was not, something may be missing.
+    @Test("goes to the end for a time after the last commit that the log covers")
+    func quiet() async throws {
+        let fixture = try await RecoveryFixture.shared.value
+        let second: Int64 = 4_000_000_000
+        let target = RecoveryTarget(.time(microseconds: second * 1_000_000))
+        try await withHandOver { program in
+            try await withClusterDirectory { directory in
+                let engine = PostgresDirectory(fixture.site(directory, program))
+                var log = fixture.log
+                log.stored = Timestamp(milliseconds: (second + 59) * 1000)
+                let error = await #expect(throws: PostgresError.self) {
+                    try await engine.restore(fixture.request("soon", target, log: log))
+                }
+                #expect(error?.cause.hasPrefix("the log that is stored ends before the target") == true)
+                try expectNothingLeft(in: directory)
+                log.stored = Timestamp(milliseconds: (second + 61) * 1000)
+                let promotion = try await engine.restore(fixture.request("quiet", target, log: log))
+                #expect(promotion.notes.contains { $0.hasPrefix("nothing was committed after 2096-10-02 07:06:40") })
+                #expect(promotion.recovered?.timeline == 2)
+                #expect(try await fixture.rows(in: directory) == [1, 2, 3, 4])
+            }
+        }
+    }
+
     /// A server takes a file that is not there for the end of the log. A hole in the log, and a store that does not
     /// answer, must not pass for it.
     @Test("takes neither a gap nor a failing store for the end")
@@ -154,6 +180,10 @@ struct RecoveryTests {
                     }
                     #expect((error as? any Failure)?.cause.contains(words) == true)
                     try expectNothingLeft(in: directory)
+                    // What lies before it is not held up by it.
+                    let before = RecoveryTarget(.lsn(fixture.commits[0].lsn))
+                    try await engine.restore(fixture.request("before", before, log: log))
+                    #expect(try await fixture.rows(in: directory) == [1])
                 }
             }
         }

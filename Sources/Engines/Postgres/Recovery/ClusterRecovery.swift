@@ -34,11 +34,11 @@ struct ClusterRecovery: Sendable {
             let launch = ServerLaunch(
                 purpose: .recover(recovery?.target, restoreCommand: restoreCommand(handOver)),
                 socketDirectory: sockets.path, preloadLibraries: site.preloadLibraries, control: control)
-            let findings = try await follow(launch, sockets, &notes)
+            let (findings, isToEnd) = try await followToTarget(launch, sockets, stored, &notes)
             await handOver?.close()
             let point = try await onThread("recovered") {
                 try tidy()
-                return try self.point(findings, stored: stored)
+                return try self.point(findings, stored: isToEnd ? stored : [])
             }
             return Outcome(point: point, notes: notes)
         } catch {
@@ -85,6 +85,42 @@ struct ClusterRecovery: Sendable {
         return "exec \(words) \"%f\" \"%p\""
     }
 
+    /// Whether the end of the log was the target comes with what was found.
+    ///
+    /// A server has reached a time only where something was committed after it. Where nothing was, and the log was stored
+    /// well after that time, its end is what was there at that time.
+    private func followToTarget(
+        _ launch: ServerLaunch, _ sockets: SocketDirectory, _ stored: [WALRange], _ notes: inout [String]
+    ) async throws -> (RecoveryLog.Findings, isToEnd: Bool) {
+        do {
+            return (try await follow(launch, sockets, &notes), recovery?.target.point == .latest)
+        } catch let error as PostgresError
+            where error.kind == .recovery && error.cause.hasPrefix(RecoveryLog.endsBeforeTarget.cause)
+        {
+            guard case .recover(let target?, let command) = launch.purpose,
+                case .time(let microseconds) = target.point,
+                let covered = Self.covered(target.timeline, stored),
+                covered.milliseconds - Self.clockDifference >= microseconds / 1000
+            else { throw error }
+            var toEnd = launch
+            toEnd.purpose = .recover(RecoveryTarget(.latest, timeline: target.timeline), restoreCommand: command)
+            let findings = try await follow(toEnd, sockets, &notes)
+            notes.append(
+                "nothing was committed after \(ServerLaunch.text(microseconds: microseconds)) before the log's end was "
+                    + "stored at \(covered): it was followed to its end")
+            return (findings, true)
+        }
+    }
+
+    /// Milliseconds that the clocks of a server and of a store may be apart.
+    private static let clockDifference: Int64 = 60_000
+
+    /// When the end of a timeline's log was stored, of the newest where none is named.
+    private static func covered(_ timeline: UInt32?, _ stored: [WALRange]) -> Timestamp? {
+        guard let followed = timeline ?? stored.map(\.timeline).max() else { return nil }
+        return stored.filter { $0.timeline == followed }.max { $0.end < $1.end }?.stored
+    }
+
     /// Runs the server to the target, looks it over, and shuts it down.
     private func follow(
         _ launch: ServerLaunch, _ sockets: SocketDirectory, _ notes: inout [String]
@@ -122,10 +158,9 @@ struct ClusterRecovery: Sendable {
         return RecoveredPoint(timeline: timeline, lsn: lsn, lastCommit: findings.lastCommit)
     }
 
-    /// What was stored when a recovery to the end of it began; empty where another target is wanted, which is reached or
-    /// not.
+    /// What was stored when the recovery began.
     private func storedBefore() async throws -> [WALRange] {
-        guard let recovery, recovery.target.point == .latest else { return [] }
+        guard let recovery else { return [] }
         return try await recovery.log.ranges(of: base.systemID)
     }
 

@@ -69,11 +69,15 @@ final class RecoveryLog: Sendable {
         return Timestamp("\(day)T\(time)Z")
     }
 
+    static let endsBeforeTarget = Known(
+        pattern: "recovery ended before configured recovery target was reached",
+        cause: "the log that is stored ends before the target",
+        hint:
+            "take an earlier target, or run the job that stores the log first; where nothing was committed after it, "
+            + "latest is the same")
+
     private static let known = [
-        Known(
-            pattern: "recovery ended before configured recovery target was reached",
-            cause: "the log that is stored ends before the target",
-            hint: "take an earlier target, or run the job that stores the log first"),
+        endsBeforeTarget,
         Known(
             pattern: "requested recovery stop point is before consistent recovery point",
             cause: "the target lies before the end of the base backup",
