@@ -161,7 +161,7 @@ class Bench:
         self.server.start()
         with open(self.key, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(32))
-        if not set(self.options.only.split(",")) <= {"stores", "sources", "physical"}:
+        if not set(self.options.only.split(",")) <= {"stores", "sources", "physical", "wal"}:
             self.prepare_clinic()
 
     def age_identity(self):
@@ -392,11 +392,17 @@ class Bench:
     def measure_sources(self):
         sources.SourceBench(self, tell, quiet, Failed).measure()
 
-    def measure_physical(self):
+    def physical_bench(self):
         def server(directory, settings):
             return Server(self.options.postgres, directory, settings)
 
-        physical.PhysicalBench(self, server, tell, quiet, Failed).measure()
+        return physical.PhysicalBench(self, server, tell, quiet, Failed)
+
+    def measure_physical(self):
+        self.physical_bench().measure()
+
+    def measure_wal(self):
+        self.physical_bench().measure_logs()
 
     def measure_stores(self):
         stores.StoreBench(self, tell, Failed).measure()

@@ -82,7 +82,6 @@ class PhysicalBench:
         self.bench.notes.append(f"The cluster has {self.bytes / 1e6:.0f} MB of databases.")
         if self.bytes < 800_000_000:
             self.bench.notes.append("The targets of the physical rows are for 800 MB or more.")
-        self.prepare_pgbackrest()
 
     def archive(self, command):
         """What the server archives its log with from now on."""
@@ -270,14 +269,20 @@ class PhysicalBench:
         self.bench.memory_row(f"wal, {count} segments")
 
     def measure(self):
+        self.measured(
+            self.prepare_pgbackrest, self.measure_backup, self.measure_restore, self.measure_idle_log, self.measure_log)
+
+    def measure_logs(self):
+        """The rows of the log alone, which need no pgBackRest."""
+        self.measured(self.measure_idle_log, self.measure_log)
+
+    def measured(self, *steps):
         other = self.bench.server
         self.bench.server = self.server
         try:
             self.prepare()
-            self.measure_backup()
-            self.measure_restore()
-            self.measure_idle_log()
-            self.measure_log()
+            for step in steps:
+                step()
         finally:
             self.server.stop()
             self.bench.server = other

@@ -81,6 +81,8 @@ struct LogTransfer: Sendable {
 
     // MARK: The first store
 
+    /// What has been taken from the server when something fails is stored all the same: else a job that meets the same
+    /// fault again would never come any further.
     private mutating func storeAll() async throws {
         let limit = WALArchive.segmentsInMemory(ofSize: origin.segmentSize)
         let (first, origin, meter, stream) = (first, origin, meter, stream)
@@ -88,24 +90,46 @@ struct LogTransfer: Sendable {
         var asked = 0
         var done = 0
         var isAtEnd = false
-        try await withThrowingTaskGroup(of: (Int, WALReceipt).self) { group in
+        var failure: (any Error)?
+        try await withThrowingTaskGroup(of: (Int, Result<WALReceipt, any Error>).self) { group in
             while true {
                 while !isAtEnd, asked - done - pending.count < limit, asked - done < WALArchive.mostAhead {
-                    guard let piece = try await stream.next() else {
+                    do {
+                        guard let piece = try await stream.next() else {
+                            isAtEnd = true
+                            break
+                        }
+                        let number = asked
+                        asked += 1
+                        group.addTask { (number, await Self.stored(piece, in: first, of: origin, meter)) }
+                    } catch {
+                        failure = error
                         isAtEnd = true
-                        break
                     }
-                    let number = asked
-                    asked += 1
-                    group.addTask { (number, try await first.store(piece, of: origin, meter: meter)) }
                 }
-                guard let (number, receipt) = try await group.next() else { return }
-                pending[number] = receipt
+                guard let (number, result) = try await group.next() else { return }
+                switch result {
+                case .success(let receipt): pending[number] = receipt
+                case .failure(let error):
+                    failure = failure ?? error
+                    isAtEnd = true
+                }
                 while let receipt = pending.removeValue(forKey: done) {
                     done += 1
                     try await add(receipt)
                 }
             }
+        }
+        if let failure { throw failure }
+    }
+
+    private static func stored(
+        _ piece: WALPiece, in archive: WALArchive, of origin: WALOrigin, _ meter: ProgressMeter
+    ) async -> Result<WALReceipt, any Error> {
+        do {
+            return .success(try await archive.store(piece, of: origin, meter: meter))
+        } catch {
+            return .failure(error)
         }
     }
 

@@ -58,9 +58,9 @@ package final class WALArchive: Sendable {
     }
 
     /// How many segments of `size` bytes may be held in memory at once: three, and fewer where that would be more than
-    /// 48 MiB, but one.
+    /// 32 MiB, but one. Of the usual 16 MiB two: as one comes in, the other is compressed and goes out.
     package static func segmentsInMemory(ofSize size: UInt64) -> Int {
-        max(1, min(3, Int((48 << 20) / max(size, 1))))
+        max(1, min(3, Int((32 << 20) / max(size, 1))))
     }
 
     /// How many files may be stored while one before them is not: what a killed job leaves is a hole no longer ago.

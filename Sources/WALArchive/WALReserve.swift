@@ -121,12 +121,10 @@ package struct WALReserve: WALLibrary {
                 if let failure { tell("\(name)", failure) }
                 let rest = archives[(index + 1)...]
                 guard !rest.isEmpty else { return source }
-                let next = rest.map { archive in
-                    { @Sendable () async throws -> (any ByteSource)? in
-                        try await archive.open(name, segment, of: systemID)
-                    }
+                let places = rest.map {
+                    Place(archive: $0, name: name, segment: segment, systemID: systemID)
                 }
-                return ResumedSource(source, next: next) { [tell] in tell("\(name)", $0) }
+                return ResumedSource(source, next: places) { [tell] in tell("\(name)", $0) }
             } catch let error as CancellationError {
                 throw error
             } catch {
@@ -174,6 +172,16 @@ package struct WALReserve: WALLibrary {
     }
 }
 
+/// Where a file may be.
+private struct Place: Sendable {
+    var archive: WALArchive
+    var name: StoredFileName
+    var segment: WALSegment?
+    var systemID: String
+
+    func open() async throws -> (any ByteSource)? { try await archive.open(name, segment, of: systemID) }
+}
+
 /// A file of one store, and where it breaks off the same of the next from there.
 ///
 /// Opening is asynchronous and pulling it is not, so a task of its own does both and a queue stands between.
@@ -181,10 +189,7 @@ private final class ResumedSource: ByteSource {
     private let queue = ChunkQueue(capacity: 2)
     private let task: Task<Void, Never>
 
-    init(
-        _ first: any ByteSource, next: [@Sendable () async throws -> (any ByteSource)?],
-        tell: @escaping @Sendable (any Error) -> Void
-    ) {
+    init(_ first: any ByteSource, next: [Place], tell: @escaping @Sendable (any Error) -> Void) {
         let queue = queue
         task = Task {
             do {
@@ -206,8 +211,7 @@ private final class ResumedSource: ByteSource {
     }
 
     private static func read(
-        _ first: any ByteSource, _ next: [@Sendable () async throws -> (any ByteSource)?], into queue: ChunkQueue,
-        _ tell: @Sendable (any Error) -> Void
+        _ first: any ByteSource, _ next: [Place], into queue: ChunkQueue, _ tell: @Sendable (any Error) -> Void
     ) async throws {
         let handed = HandedOn(keepsDigest: true)
         let failure: any Error
@@ -219,9 +223,9 @@ private final class ResumedSource: ByteSource {
         } catch {
             failure = error
         }
-        for open in next {
+        for place in next {
             do {
-                guard let source = try await open() else { continue }
+                guard let source = try await place.open() else { continue }
                 tell(failure)
                 try await pass(source, after: handed, into: queue)
                 return

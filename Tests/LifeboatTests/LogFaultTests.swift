@@ -45,7 +45,7 @@ struct LogFaultTests {
     }
 
     @Test(
-        "A forged index makes no recovery pass: missing segments are named before it starts, and so is a time to come"
+        "A forged index makes no recovery pass: missing segments are named before it starts, and so is a time too late"
     )
     func missing() async throws {
         try await stored { site, segments in
@@ -59,8 +59,10 @@ struct LogFaultTests {
             #expect(try await everything(in: site.restored).isEmpty)
 
             try writeFile("\(site.store)/\(hole)", bytes)
-            let future = try await site.server.sql("SELECT clock_timestamp() + interval '1 minute'")
-            let late = try await restore(site, .object(["time": .string(future)]))
+            // Nothing has been stored since, and the second in which the last was is over.
+            let stored = time(nil)
+            try await until("the second is over") { time(nil) > stored + 1 }
+            let late = try await restore(site, .object(["time": .string(try await site.now())]))
             #expect(late.exitCode == Core.ExitCode.eventRefused.rawValue, "\(late)")
             #expect(late.error("cause").contains("newest stored log is of"), "\(late)")
             #expect(try await everything(in: site.restored).isEmpty)
@@ -164,7 +166,8 @@ struct LogFaultTests {
         guard let file = fopen("/proc/\(pid)/status", "r") else { return nil }
         defer { fclose(file) }
         var bytes = [UInt8](repeating: 0, count: 8192)
-        let text = String(decoding: bytes.prefix(fread(&bytes, 1, bytes.count, file)), as: UTF8.self)
+        let count = fread(&bytes, 1, bytes.count, file)
+        let text = String(decoding: bytes.prefix(count), as: UTF8.self)
         guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }) else { return nil }
         return line.split(separator: " ").dropFirst().first.flatMap { Int($0) }
     }

@@ -15,13 +15,13 @@ extension LogSite {
         var bytes = testRandom(32)
         let dataKey = SecretBytes(wiping: &bytes)
         let attempt = SetLayout.attempt(
-            sequence: Int64(number), requestDigest: testRandom(8), random: testRandom(8))
+            sequence: 1, requestDigest: testRandom(8), random: testRandom(8))
         let segment = Segment(
             path: "\(attempt)/base.tar.encrypted", messageID: [UInt8](repeating: 0, count: 32), plainSize: 1,
             storedSize: 1, storedSHA256: Array(SHA256.hash(data: [1])))
         var manifest = Manifest(
             key: key, target: "clinic", engine: "postgres", requestID: "r", attempt: attempt, snapshotTime: time,
-            finishedTime: time, sequence: Int64(number), previous: nil,
+            finishedTime: time, sequence: 1, previous: nil,
             details: [
                 PhysicalBase.Detail.method: "physical", PhysicalBase.Detail.systemID: systemID,
                 PhysicalBase.Detail.timeline: String(timeline), PhysicalBase.Detail.start: end.description,

@@ -30,7 +30,7 @@ import Testing
 
     @Test("fewer of longer segments are held at once")
     func memory() {
-        #expect(WALArchive.segmentsInMemory(ofSize: 16 << 20) == 3)
+        #expect(WALArchive.segmentsInMemory(ofSize: 16 << 20) == 2)
         #expect(WALArchive.segmentsInMemory(ofSize: 1 << 20) == 3)
         #expect(WALArchive.segmentsInMemory(ofSize: 32 << 20) == 1)
         #expect(WALArchive.segmentsInMemory(ofSize: 64 << 20) == 1)
