@@ -44,7 +44,7 @@ struct RecoveryByHandTests {
                 #expect(chown(path, 0, user.pw_gid) == 0 && chmod(path, 0o2770) == 0)
             }
             _ = try await runProgram(
-                "/usr/bin/chown", ["-R", "postgres:", site.store, "\(site.directory)/clinic.key"])
+                "/usr/bin/chown", ["-R", "postgres:", site.store, site.temporary, "\(site.directory)/clinic.key"])
             let environment = site.environment.merging(["BACKUP_RECIPIENTS": "aes:\(site.directory)/clinic.key"]) {
                 $1
             }
