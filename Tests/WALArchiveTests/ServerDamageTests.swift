@@ -98,12 +98,15 @@ import Testing
         // A standby refuses to be copied while its primary leaves whole pages out of the log.
         try await ServerLogTests.withServer(settings: ["full_page_writes": "on"]) { first in
             try await LogSite.open { site in
-                try await first.fillSegments(2)
-                _ = try await site.run(try first.log())
                 let second = try await PostgresServer.start(PostgresServer.Options(primary: first))
                 let third = try await PostgresServer.start(PostgresServer.Options(primary: second))
                 let result: Result<Void, any Error>
                 do {
+                    // A standby has the log from when it was made.
+                    try await first.fillSegments(2)
+                    _ = try await site.run(try first.log())
+                    let stored = try await first.sql("SELECT pg_current_wal_lsn()")
+                    try await third.wait("pg_last_wal_replay_lsn() >= '\(stored)'")
                     result = .success(try await promoted(site, second, third))
                 } catch {
                     result = .failure(error)
