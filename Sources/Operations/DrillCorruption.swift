@@ -38,7 +38,8 @@ extension Drill {
         }
         missed += try await corruptLog(after: reader, in: home, course, meter)
         course.validate("DETECTION_CHECK", missed.isEmpty ? .passed : .failed, missed.map { "\($0) was not found" })
-        try await restore(reader, following: nil, course, meter)
+        // The search for damage is no part of a recovery.
+        try await restore(reader, following: nil, since: course.elapsed, course, meter)
     }
 
     /// Has one kind of damage done and looked for: whether `verify`, shown the damaged copy, throws what shows it.

@@ -35,7 +35,6 @@ extension Drill {
             meter.begin("access")
             try await access(sets, survivors, findings, course, meter)
         }
-        course.change { $0.recoveryMilliseconds = course.elapsed }
     }
 
     // MARK: RETRIEVE_BACKUP
@@ -87,9 +86,6 @@ extension Drill {
         }
         guard unread.value < sets.count else { throw SetError.noSets("\(target), that can be read") }
         findings.say("\(sets.count - unread.value) of \(sets.count) manifests name their wrapped data keys")
-        if let newest = course.all.until {
-            course.change { $0.lossMilliseconds = max(0, course.started.milliseconds - newest.milliseconds) }
-        }
         return sets
     }
 

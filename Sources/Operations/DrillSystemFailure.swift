@@ -55,10 +55,12 @@ extension Drill {
         return latest
     }
 
-    /// Restores the set to the scratch place and proves it; what that showed is kept beside the set as well.
+    /// Restores the set to the scratch place and proves it; what that showed is kept beside the set as well. `since`: the
+    /// milliseconds of the drill after which the recovery is held to begin.
     @discardableResult
     func restore(
-        _ reader: SetReader, following log: RecoveryBase?, _ course: DrillCourse, _ meter: ProgressMeter
+        _ reader: SetReader, following log: RecoveryBase?, since: Int64 = 0, _ course: DrillCourse,
+        _ meter: ProgressMeter
     ) async throws -> RecoveredPoint? {
         let phases = Phases(workplace.clock)
         let follows = log.map { !$0.path.legs.isEmpty } ?? false
@@ -67,7 +69,7 @@ extension Drill {
                 return try await workplace.withScratch { holder in
                     let restored = try await workplace.restoreToScratch(
                         reader, following: follows ? log?.recovery : nil, in: holder, phases, meter)
-                    course.change { $0.recoveryMilliseconds = course.elapsed }
+                    course.change { $0.recoveryMilliseconds = course.elapsed - since }
                     course.change { $0.notes += restored.notes }
                     try await judge(
                         restored, reader,

@@ -151,9 +151,12 @@ extension Workplace {
             try await reader.readThrough(parts.unopened, meter: meter)
             return try await scratch.check(meter: meter)
         }
+        var known: Set<String> = []
         return ScratchRestore(
             scratch: scratch, comparison: comparison, promotion: promotion,
-            notes: plan.summary.notes + comparison.reprints + promotion.notes + findings)
+            notes: (plan.summary.notes + comparison.reprints + promotion.notes + findings).filter {
+                known.insert($0).inserted
+            })
     }
 
     private func planScratch(

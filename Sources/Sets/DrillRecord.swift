@@ -85,7 +85,8 @@ package struct DrillRecord: Equatable, Sendable {
     /// Objects that were compared, and those that were as recorded: tables and statements of a schema, or data keys.
     package var compared: Int64
     package var matched: Int64
-    /// From the drill's begin to the restored copy's being proven; `nil` where nothing was restored.
+    /// From the drill's begin, or from after the search for damage, to the restored copy's being proven; `nil` where
+    /// nothing was restored.
     package var recoveryMilliseconds: Int64?
     /// What was written in so long before the drill would have been lost; `nil` where that was not measured.
     package var lossMilliseconds: Int64?

@@ -52,11 +52,10 @@ struct RehearsalJourneyTests {
                 let labels = "{target=\"rehearsal\",scenario=\"\(scenario.rawValue)\""
                 var lines = [
                     "success_total\(labels)} 1", "last_verdict\(labels),verdict=\"proven\"} 1",
-                    "recovery_seconds\(labels)} ", "integrity_ratio\(labels)} 1",
-                    "last_timestamp_seconds\(labels)} ",
+                    "integrity_ratio\(labels)} 1", "last_timestamp_seconds\(labels)} ",
                 ]
-                // Of damage nothing is lost: the set that is rehearsed with may be an old one.
-                if scenario != .dataCorruption { lines.append("data_loss_seconds\(labels)} ") }
+                if scenario != .keyLoss { lines.append("recovery_seconds\(labels)} ") }
+                if scenario == .systemFailure { lines.append("data_loss_seconds\(labels)} ") }
                 for line in lines { #expect(metrics.contains("lifeboat_drill_\(line)"), "\(line)") }
             }
             #expect(metrics.contains("lifeboat_backup_restore_proof_last_success_timestamp_seconds{"))

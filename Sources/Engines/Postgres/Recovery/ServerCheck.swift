@@ -37,7 +37,7 @@ struct ServerCheck: Sendable {
             tables += try await countTables(entrance, database)
             meter.beat()
         }
-        return ["the recovered server has \(databases.count) databases with \(tables) tables"]
+        return ["the recovered server has \(counted(databases.count, "database")) with \(counted(tables, "table"))"]
     }
 
     /// How many tables of its own a database has; throws where the file of one is not there.
