@@ -24,6 +24,10 @@ extension ResultText {
             let commit = text(recovered["lastCommit"]).map { "the commit of \($0), " } ?? ""
             lines.append(row("recovered to", "\(commit)\(place) on timeline \(timeline)"))
         }
+        // Of a proof by restore; a drill says it with its steps.
+        if let matched = integer(details["objectsMatched"]), let compared = integer(details["objectsCompared"]) {
+            lines.append(row("restored", "\(matched) of \(counted(compared, "object")) as recorded"))
+        }
         return lines + log(details) + drill(details)
     }
 
@@ -39,24 +43,49 @@ extension ResultText {
         return [row("log", "\(begin) to \(end)\(files)")]
     }
 
+    /// What a dry run says.
+    private func plannedDrill(_ details: [String: JSON]) -> [String] {
+        guard let scenario = text(details["scenario"]) else { return [] }
+        var lines = [row("scenario", scenario)]
+        if let place = text(details["scratch"]) { lines.append(row("restored to", place)) }
+        if let bytes = integer(details["bytes"]) { lines.append(row("size", size(bytes))) }
+        if let sets = integer(details["sets"]), case .array(let remaining)? = details["remaining"] {
+            lines.append(row("sets to open", String(sets)))
+            lines.append(row("without", text(details["lost"]) ?? ""))
+            lines.append(row("by", remaining.compactMap { text($0) }.joined(separator: ", ")))
+        }
+        return lines
+    }
+
     private func drill(_ details: [String: JSON]) -> [String] {
-        guard case .object(let drill)? = details["drill"], let scenario = text(drill["scenario"]) else { return [] }
-        var lines = [row("disaster", scenario)]
-        for member in ["steps", "validations"] {
-            guard case .array(let checks)? = drill[member] else { continue }
+        guard case .object(let drill)? = details["drill"], let scenario = text(drill["scenario"]) else {
+            return plannedDrill(details)
+        }
+        var lines = [row("scenario", scenario)]
+        for (label, member) in [("steps", "steps"), ("validations", "validations")] {
+            guard case .array(let checks)? = drill[member], !checks.isEmpty else { continue }
+            lines.append("  \(label)")
             for case .object(let check) in checks {
-                let shows = text(check["shows"]).map { " (\($0))" } ?? ""
+                // What it shows stands last, where its length does no harm.
+                let name = padded(text(check["name"]) ?? "", 30)
+                let outcome = text(check["result"]) ?? ""
                 lines.append(
-                    "    " + padded((text(check["name"]) ?? "") + shows, 50) + (text(check["result"]) ?? ""))
+                    "    " + (text(check["shows"]).map { name + padded(outcome, 14) + $0 } ?? name + outcome))
             }
         }
-        if case .object(let integrity)? = drill["dataIntegrity"], let percent = integer(integrity["percent"]) {
-            lines.append(row("integrity", "\(percent) %"))
+        for (label, member, what) in [
+            ("passed", "successRate", "steps and validations"), ("integrity", "dataIntegrity", "objects as recorded"),
+        ] {
+            if case .object(let share)? = drill[member], let percent = integer(share["percent"]),
+                let passed = integer(share["passed"]), let all = integer(share["of"])
+            {
+                lines.append(row(label, "\(percent) %, \(passed) of \(all) \(what)"))
+            }
         }
-        for (label, member) in [("recovery time", "recoveryTimeMilliseconds"), ("data loss", "dataLossMilliseconds")]
-        {
+        for (label, member) in [("RTO", "recoveryTimeMilliseconds"), ("RPO", "dataLossMilliseconds")] {
             if let milliseconds = integer(drill[member]) {
-                lines.append(row(label, "\(Double(milliseconds / 100) / 10) s"))
+                let what = label == "RTO" ? "until all was back and proven" : "of writes would have been lost"
+                lines.append(row(label, "\(Double(milliseconds / 100) / 10) s \(what)"))
             }
         }
         if let record = text(details["record"]) { lines.append(row("record", record)) }

@@ -37,7 +37,7 @@ private let outcome = RunEvent.finished(
         let sink = Sink()
         let display = ProgressDisplay(.terminal(sink.output))
         try await display.record(.progress(reading("dump", 0, of: 2 << 30), elapsed: 0))
-        #expect(sink.take() == "\r\u{1B}[Kdump  0 B  0 B/s  0 % of 2.0 GiB")
+        #expect(sink.take() == "\r\u{1B}[Kdump  0 B  0 % of 2.0 GiB")
         try await display.record(.progress(reading("dump", 512 << 20, of: 2 << 30), elapsed: 4))
         #expect(sink.take() == "\r\u{1B}[Kdump  512 MiB  128 MiB/s  25 % of 2.0 GiB")
         // Too soon to be read: nothing is written.
@@ -48,9 +48,18 @@ private let outcome = RunEvent.finished(
         #expect(sink.take().hasSuffix("99 % of 2.0 GiB"))
         // Nothing is known of the next stage's size, and its rate counts from its own beginning.
         try await display.record(.progress(reading("load", 0), elapsed: 9))
-        #expect(sink.take() == "\r\u{1B}[Kload  0 B  0 B/s")
+        #expect(sink.take() == "\r\u{1B}[Kload")
         try await display.record(.progress(reading("load", 2 << 20), elapsed: 10))
         #expect(sink.take() == "\r\u{1B}[Kload  2.0 MiB  2.0 MiB/s")
+        // One that stands still says so, until the next step takes the line away.
+        try await display.record(.progress(reading("load", 2 << 20), elapsed: 15))
+        _ = sink.take()
+        try await display.record(.progress(reading("load", 2 << 20), elapsed: 21))
+        #expect(sink.take() == "\r\u{1B}[Kload  2.0 MiB  0 B/s")
+        try await display.record(.step("compare"))
+        #expect(sink.take() == "\r\u{1B}[K")
+        try await display.record(.progress(reading("check", 0), elapsed: 22))
+        #expect(sink.take() == "\r\u{1B}[Kcheck")
         try await display.record(outcome)
         #expect(sink.take() == "\r\u{1B}[K")
     }

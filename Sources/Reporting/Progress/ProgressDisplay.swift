@@ -26,7 +26,9 @@ package final class ProgressDisplay: Reporter {
 
     package func record(_ event: RunEvent) async throws {
         switch event {
-        case .started, .step: break
+        case .started: break
+        // What stood there was of the step before.
+        case .step: if case .terminal(let output) = style { output.setStatus("") }
         case .progress(let reading, let elapsed): show(reading, elapsed: elapsed)
         case .finished: if case .terminal(let output) = style { output.setStatus("") }
         }
@@ -40,7 +42,7 @@ package final class ProgressDisplay: Reporter {
     }
 
     private func show(_ reading: ProgressMeter.Reading, elapsed: Double) {
-        let rate: Double? = state.withLock { state in
+        let shown: (bytesPerSecond: Double, isKnown: Bool)? = state.withLock { state in
             // Where a stage begins its bytes begin at 0 again. A short stage does not have to show.
             if state.base.stage != reading.stage || reading.bytes < state.base.bytes {
                 state.base = (reading.stage, 0, state.base.stage.isEmpty ? 0 : elapsed)
@@ -52,12 +54,14 @@ package final class ProgressDisplay: Reporter {
             let rate = span > 0 ? Double(reading.bytes - state.base.bytes) / span : 0
             // A log line's rate is that since the one before; a terminal's is smoothed over five seconds.
             if !isTerminal || span >= 5 { state.base = (reading.stage, reading.bytes, elapsed) }
-            return rate
+            return (rate, span > 0)
         }
-        guard let rate else { return }
+        guard let shown else { return }
         switch style {
-        case .terminal(let output): output.setStatus(Self.line(reading, rate: rate))
-        case .log(let logger, _): log(reading, rate: rate, to: logger)
+        case .terminal(let output):
+            // Of a stage that has just begun there is none to tell.
+            output.setStatus(Self.line(reading, rate: shown.isKnown ? shown.bytesPerSecond : nil))
+        case .log(let logger, _): log(reading, rate: shown.bytesPerSecond, to: logger)
         }
     }
 
@@ -70,9 +74,13 @@ package final class ProgressDisplay: Reporter {
         return Int(min(99, Double(reading.bytes) / Double(reading.expected) * 100))
     }
 
-    static func line(_ reading: ProgressMeter.Reading, rate: Double) -> String {
+    /// `rate` is `nil` where there is none to tell; a stage that moves no bytes has its name alone.
+    static func line(_ reading: ProgressMeter.Reading, rate: Double?) -> String {
         // Short enough not to wrap in 80 columns: a wrapped line cannot be rewritten.
-        var line = "\(printable(String(reading.stage.prefix(24))))  \(size(Double(reading.bytes)))  \(size(rate))/s"
+        var line = printable(String(reading.stage.prefix(24)))
+        guard reading.bytes > 0 || reading.expected > 0 else { return line }
+        line += "  \(size(Double(reading.bytes)))"
+        if let rate { line += "  \(size(rate))/s" }
         if let share = share(reading) { line += "  \(share) % of \(size(Double(reading.expected)))" }
         return line
     }
