@@ -83,6 +83,40 @@ struct RecoveryTests {
         }
     }
 
+    /// A server that does not come to the end of its shutdown is ended with the job, not two minutes later.
+    @Test("ends a shutdown that hangs when the job is ended")
+    func cancelledShutdown() async throws {
+        let fixture = try await RecoveryFixture.shared.value
+        try await withClusterDirectory { directory in
+            let site = fixture.site(directory, ["/bin/false"])
+            try await PostgresDirectory(site).restore(fixture.request("hanging", nil))
+            let cluster = ClusterDirectory(path: directory)
+            var problems: [String] = []
+            let owner = try cluster.owner(problems: &problems)
+            let tools = try await ServerTools.find(major: PostgresServer.installedMajors[0], in: site.tools)
+            let sockets = try SocketDirectory(in: "/tmp", owner: owner)
+            let server = try await RecoveryServer.start(
+                cluster, tools: tools, owner: owner,
+                options: ServerLaunch(
+                    purpose: .run, socketDirectory: sockets.path, preloadLibraries: [],
+                    control: try await ControlData.read(cluster.data, tools: tools, owner: owner)),
+                sockets: sockets, meter: ProgressMeter())
+            try await server.waitUntilReady()
+            let entrance = try #require(try await Entrance.enter(server, "postgres"))
+            let connection = try await Connection.open(entrance.endpoint, purpose: "test")
+            let row = try await connection.row(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'", to: "look")
+            connection.close()
+            #expect(kill(Int32(row.integer(0)), SIGSTOP) == 0)
+            let began = ContinuousClock.now
+            let stop = Task { try await server.stop() }
+            stop.cancel()
+            await #expect(throws: CancellationError.self) { try await stop.value }
+            #expect(.now - began < .seconds(60))
+            #expect(try processes(naming: directory).isEmpty)
+        }
+    }
+
     /// After a recovery to the second commit the new server goes on by itself: its branch of the log and the old one are
     /// both stored, and each can be recovered by its timeline.
     @Test("follows either branch after a promotion")

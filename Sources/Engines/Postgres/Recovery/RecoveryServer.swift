@@ -109,17 +109,23 @@ final class RecoveryServer: Sendable {
     /// at once, for what is thrown away.
     func stop() async throws {
         process.signal(SIGINT)
-        let watch = Task { [process] in
-            try await Task.sleep(for: .seconds(Self.shutdownPatience))
+        // One that is ended at once says 0 like one that has shut down.
+        let isEndedAtOnce = Guarded(false)
+        let endAtOnce: @Sendable () -> Void = { [process] in
+            isEndedAtOnce.withLock { $0 = true }
             process.signal(SIGQUIT)
+        }
+        let watch = Task {
+            try await Task.sleep(for: .seconds(Self.shutdownPatience))
+            endAtOnce()
         }
         defer { watch.cancel() }
         let ending = try await withTaskCancellationHandler {
             try await process.ending()
-        } onCancel: { [process] in
-            process.signal(SIGQUIT)
+        } onCancel: {
+            endAtOnce()
         }
-        guard ending == .exited(0) else {
+        guard ending == .exited(0), !isEndedAtOnce.value else {
             try Task.checkCancellation()
             throw PostgresError.recovery(
                 "the server did not shut down in order", hint: "run again; look at the disk and at the memory limit",
