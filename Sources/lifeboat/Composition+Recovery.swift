@@ -69,7 +69,7 @@ extension Sources {
         let engine: any Engine
         var prepare: @Sendable () async throws -> Void = {}
         switch target.source {
-        case .postgres: return PostgresScratch(try recoverySite(at: directory))
+        case .postgres: return PostgresScratch(try recoverySite(at: directory), onLeftover: onLeftover)
         case .files(let settings):
             engine = try files(settings, base: path)
             // Trees are put below a directory that is there.

@@ -81,7 +81,9 @@ struct ClusterDirectoryTests {
             mkdir("\(directory)/lifeboat-scratch-archive", 0o700)
             let left = "\(directory)/lifeboat-scratch-00000000000000ff"
             mkdir(left, 0o700)
-            let room = try ScratchRoom(in: directory) { [UInt8](repeating: 7, count: $0) }
+            let room = try ScratchRoom(in: directory, random: { [UInt8](repeating: 7, count: $0) }) {
+                Issue.record("left: \($0)")
+            }
             await room.remove()
             #expect(access(left, F_OK) != 0)
             #expect(

@@ -16,7 +16,7 @@ struct RecoveryScratchTests {
         let live = try await PostgresServer.shared()
         try await withHandOver { program in
             try await withClusterDirectory { directory in
-                let place = PostgresScratch(fixture.site(directory, program))
+                let place = PostgresScratch(fixture.site(directory, program)) { Issue.record("left: \($0)") }
                 let scratch = try await place.open(for: fixture.base.manifest, meter: ProgressMeter())
                 try await scratch.destination.restore(
                     fixture.request("scratch", RecoveryTarget(.time(microseconds: fixture.commits[2].time))))
@@ -56,7 +56,7 @@ struct RecoveryScratchTests {
     func damagedTable() async throws {
         let fixture = try await RecoveryFixture.shared.value
         try await withClusterDirectory { directory in
-            let place = PostgresScratch(fixture.site(directory, ["/bin/false"]))
+            let place = PostgresScratch(fixture.site(directory, ["/bin/false"])) { Issue.record("left: \($0)") }
             let scratch = try await place.open(for: fixture.base.manifest, meter: ProgressMeter())
             try await scratch.destination.restore(fixture.request("damaged", nil))
             let room = try #require(try ClusterDirectory.names(in: directory).first)
@@ -90,7 +90,7 @@ struct RecoveryScratchTests {
             try writeFile("\(left)/left", "over")
             let running = ClusterDirectory(path: "\(directory)/lifeboat-scratch-fedcba9876543210")
             let lock = try running.lock(owner: nil)
-            let place = PostgresScratch(fixture.site(directory, []))
+            let place = PostgresScratch(fixture.site(directory, [])) { Issue.record("left: \($0)") }
             let scratch = try await place.open(for: set.manifest, meter: ProgressMeter())
             #expect(access(left, F_OK) != 0)
             try await scratch.destination.restore(set.request("scratch", create: true))
@@ -109,7 +109,7 @@ struct RecoveryScratchTests {
     func refused() async throws {
         let fixture = try await RecoveryFixture.shared.value
         try await withClusterDirectory { directory in
-            let place = PostgresScratch(fixture.site(directory, []))
+            let place = PostgresScratch(fixture.site(directory, [])) { Issue.record("left: \($0)") }
             var manifest = fixture.base.manifest
             manifest.details[PostgresCluster.Detail.major] = "9"
             let version = await #expect(throws: PostgresError.self) {
@@ -118,7 +118,7 @@ struct RecoveryScratchTests {
             #expect(version?.kind == .toolVersion)
             manifest.details = [:]
             await #expect(throws: PostgresError.self) { try await place.open(for: manifest, meter: ProgressMeter()) }
-            let nowhere = PostgresScratch(fixture.site("\(directory)/none", []))
+            let nowhere = PostgresScratch(fixture.site("\(directory)/none", [])) { Issue.record("left: \($0)") }
             await #expect(throws: PostgresError.self) {
                 try await nowhere.open(for: fixture.base.manifest, meter: ProgressMeter())
             }

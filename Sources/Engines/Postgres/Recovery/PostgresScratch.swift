@@ -7,9 +7,14 @@ import Streams
 /// next.
 package struct PostgresScratch: ScratchPlace {
     private let site: RecoverySite
+    private let onLeftover: @Sendable (any Error) -> Void
 
     /// `site.directory` is where the scratch directories are made (`SCRATCH_DIRECTORY`); it has to be there.
-    package init(_ site: RecoverySite) { self.site = site }
+    /// `onLeftover` is told why one could not be removed: the data lies there until the next run tries again.
+    package init(_ site: RecoverySite, onLeftover: @escaping @Sendable (any Error) -> Void) {
+        self.site = site
+        self.onLeftover = onLeftover
+    }
 
     package var label: String { "a PostgreSQL server of its own below \(site.directory)" }
 
@@ -23,7 +28,8 @@ package struct PostgresScratch: ScratchPlace {
                 hint: "scratch servers are for sets of PostgreSQL")
         }
         let tools = try await ServerTools.find(major: major, in: site.tools)
-        let room = try await onThread("scratch") { [site] in try ScratchRoom(in: site.directory, random: site.random)
+        let room = try await onThread("scratch") { [site, onLeftover] in
+            try ScratchRoom(in: site.directory, random: site.random, onLeftover: onLeftover)
         }
         do {
             if isPhysical { return PhysicalScratch(site: site.at(room.cluster.path), tools: tools, room: room) }
@@ -46,9 +52,10 @@ final class ScratchRoom: Sendable {
     let owner: ClusterOwner?
     private let room: ClusterDirectory
     private let lock: Guarded<ClusterLock?>
+    private let onLeftover: @Sendable (any Error) -> Void
 
     /// Removes what killed runs have left there first.
-    init(in parent: String, random: RandomBytes) throws {
+    init(in parent: String, random: RandomBytes, onLeftover: @escaping @Sendable (any Error) -> Void) throws {
         let above = ClusterDirectory(path: parent)
         var problems: [String] = []
         let owner = try above.owner(problems: &problems)
@@ -63,6 +70,7 @@ final class ScratchRoom: Sendable {
         room = ClusterDirectory(path: "\(parent)/\(Self.prefix)\(hexText(random(Self.nameSize)))")
         cluster = ClusterDirectory(path: "\(room.path)/cluster")
         self.owner = owner
+        self.onLeftover = onLeftover
         lock = Guarded(try room.lock(owner: owner))
     }
 
@@ -85,14 +93,15 @@ final class ScratchRoom: Sendable {
             && lstat("\(parent)/\(name)", &facts) == 0 && facts.st_mode & S_IFMT == S_IFDIR
     }
 
-    /// Removes everything. What cannot be removed the next run tries again.
+    /// Removes everything. What cannot be removed is told, and the next run tries again.
     func remove() async {
-        _ = await Result {
+        let removed: Result<Void, any Error> = await Result {
             try await onThread("remove scratch") { [room, lock] in
                 try ClusterDirectory.remove(room.path)
                 lock.withLock { $0 = nil }
             }
         }
+        if case .failure(let error) = removed { onLeftover(error) }
     }
 }
 

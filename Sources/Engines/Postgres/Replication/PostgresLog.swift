@@ -27,17 +27,6 @@ package struct PostgresLog: WALSource {
         self.slot = slot
     }
 
-    /// The slot of a target that names none: `lifeboat_` and the target's name, other characters as underscores.
-    package static func slotName(target: String) -> String {
-        let plain = target.lowercased().utf8.map { byte -> Character in
-            let isPlain =
-                (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte)
-                || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-            return isPlain ? Character(UnicodeScalar(byte)) : "_"
-        }
-        return "lifeboat_" + String(plain.prefix(54))
-    }
-
     package var endpoint: String { "the server \(server.server)" }
 
     package func open(_ request: WALRequest) async throws -> any WALStream {
