@@ -62,9 +62,9 @@ extension ResultText {
             return plannedDrill(details)
         }
         var lines = [row("scenario", scenario)]
-        for (label, member) in [("steps", "steps"), ("validations", "validations")] {
+        for member in ["steps", "validations"] {
             guard case .array(let checks)? = drill[member], !checks.isEmpty else { continue }
-            lines.append("  \(label)")
+            lines.append("  \(member)")
             for case .object(let check) in checks {
                 // What it shows stands last, where its length does no harm.
                 let name = padded(text(check["name"]) ?? "", 30)
