@@ -66,7 +66,7 @@ final class ScratchRoom: Sendable {
                 parent, problems.joined(separator: "; "),
                 hint: "set SCRATCH_DIRECTORY to a directory of the user that the server is to run as")
         }
-        try Self.removeLeftovers(in: parent)
+        try Self.removeLeftovers(in: parent, of: owner)
         room = ClusterDirectory(path: "\(parent)/\(Self.prefix)\(hexText(random(Self.nameSize)))")
         cluster = ClusterDirectory(path: "\(room.path)/cluster")
         self.owner = owner
@@ -74,8 +74,8 @@ final class ScratchRoom: Sendable {
         lock = Guarded(try room.lock(owner: owner))
     }
 
-    private static func removeLeftovers(in parent: String) throws {
-        for name in try ClusterDirectory.names(in: parent) where isOurs(name, in: parent) {
+    private static func removeLeftovers(in parent: String, of owner: ClusterOwner?) throws {
+        for name in try ClusterDirectory.names(in: parent) where isOurs(name, in: parent, owner) {
             let left = ClusterDirectory(path: "\(parent)/\(name)")
             do {
                 let lock = try left.lock(owner: nil)
@@ -86,11 +86,13 @@ final class ScratchRoom: Sendable {
         }
     }
 
-    /// A directory of a name that only we give; a link of such a name leads to what is somebody else's.
-    private static func isOurs(_ name: String, in parent: String) -> Bool {
+    /// A directory of a name that only we give, of the server's user or of our own; a link of such a name leads to what
+    /// is somebody else's, and others may write to a volume, too.
+    private static func isOurs(_ name: String, in parent: String, _ owner: ClusterOwner?) -> Bool {
         var facts = stat()
         return name.hasPrefix(prefix) && bytes(hexText: String(name.dropFirst(prefix.utf8.count)))?.count == nameSize
             && lstat("\(parent)/\(name)", &facts) == 0 && facts.st_mode & S_IFMT == S_IFDIR
+            && [geteuid(), owner?.user ?? geteuid()].contains(facts.st_uid)
     }
 
     /// Removes everything. What cannot be removed is told, and the next run tries again.
