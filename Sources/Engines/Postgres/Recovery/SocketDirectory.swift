@@ -31,7 +31,7 @@ final class SocketDirectory: Sendable {
             lock = try Self.lock(made)
             try ClusterDirectory.give(made, to: owner)
         } catch {
-            rmdir(made)
+            _ = Result { try ClusterDirectory.remove(made) }
             throw error
         }
         path = made
