@@ -143,23 +143,6 @@ struct RecoveryRefusalTests {
         }
     }
 
-    /// A run that was killed leaves its sockets' directory. The next one removes it, and lets be what is in use and what is
-    /// not a run's.
-    @Test("no directory for sockets that a killed run has left")
-    func sockets() async throws {
-        try await withScratchDirectory { directory in
-            let running = try SocketDirectory(in: directory, owner: nil)
-            for (name, file) in [("lifeboat-run-killed", "lock"), ("lifeboat-run-begun", "lock.new")] {
-                mkdir("\(directory)/\(name)", 0o700)
-                try writeFile("\(directory)/\(name)/\(file)", "")
-            }
-            let next = try SocketDirectory(in: directory, owner: nil)
-            let names = Set(try ClusterDirectory.names(in: directory).map { "\(directory)/\($0)" })
-            #expect(names == [running.path, next.path, "\(directory)/lifeboat-run-begun"])
-            withExtendedLifetime((running, next)) {}
-        }
-    }
-
     /// Bytes that are not what the server's manifest says are found before a server is started, by the file's name, and
     /// so is a file too many and one that is missing.
     @Test("sets whose files are not what their manifest says")

@@ -12,7 +12,7 @@ struct SocketDirectoryTests {
     private func makeLeftover(_ path: String, isLocked: Bool = true) throws {
         guard mkdir(path, 0o700) == 0 else { throw TestFailure("no directory") }
         try writeFile(path + "/pg_hba.conf", "local all all trust")
-        if isLocked { try writeFile(path + "/lifeboat.lock", "") }
+        if isLocked { try writeFile(path + "/lock", "") }
     }
 
     /// Shows that one is gone when nobody needs it any more, and that others that are in use stay meanwhile.
@@ -34,15 +34,15 @@ struct SocketDirectoryTests {
     /// another's, not what a link leads to.
     @Test func leftovers() async throws {
         try await withScratchDirectory { directory in
-            try makeLeftover(directory + "/lifeboat-killed")
-            try makeLeftover(directory + "/lifeboat-unborn", isLocked: false)
+            try makeLeftover(directory + "/lifeboat-run-killed")
+            try makeLeftover(directory + "/lifeboat-run-unborn", isLocked: false)
             try makeLeftover(directory + "/other")
-            symlink(directory + "/other", directory + "/lifeboat-linked")
-            var kept = ["lifeboat-linked", "lifeboat-unborn", "other"]
+            symlink(directory + "/other", directory + "/lifeboat-run-linked")
+            var kept = ["lifeboat-run-linked", "lifeboat-run-unborn", "other"]
             if getuid() == 0 {
-                try makeLeftover(directory + "/lifeboat-foreign")
-                #expect(chown(directory + "/lifeboat-foreign", 65534, 65534) == 0)
-                kept.insert("lifeboat-foreign", at: 0)
+                try makeLeftover(directory + "/lifeboat-run-foreign")
+                #expect(chown(directory + "/lifeboat-run-foreign", 65534, 65534) == 0)
+                kept.insert("lifeboat-run-foreign", at: 0)
             }
             let made = try SocketDirectory(in: directory, owner: nil)
             let own = String(made.path.dropFirst(directory.count + 1))
