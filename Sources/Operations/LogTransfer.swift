@@ -83,6 +83,9 @@ struct LogTransfer: Sendable {
 
     /// What has been taken from the server when something fails is stored all the same: else a job that meets the same
     /// fault again would never come any further.
+    ///
+    /// The first segment of a timeline is stored before any other. Of files behind a hole at the very beginning nobody
+    /// could tell later that it is one.
     private mutating func storeAll() async throws {
         let limit = WALArchive.segmentsInMemory(ofSize: origin.segmentSize)
         let (first, origin, meter, stream) = (first, origin, meter, stream)
@@ -90,15 +93,26 @@ struct LogTransfer: Sendable {
         var asked = 0
         var done = 0
         var isAtEnd = false
+        var held: WALPiece?
+        var timeline = stored?.position.timeline
+        var isFirst = false
         var failure: (any Error)?
         try await withThrowingTaskGroup(of: (Int, Result<WALReceipt, any Error>).self) { group in
             while true {
-                while !isAtEnd, asked - done - pending.count < limit, asked - done < WALArchive.mostAhead {
+                while !isAtEnd, asked - done - pending.count < limit, asked - done < WALArchive.mostAhead,
+                    asked == done || !(isFirst || held != nil)
+                {
                     do {
-                        guard let piece = try await stream.next() else {
+                        guard let piece = try await Self.next(&held, stream) else {
                             isAtEnd = true
                             break
                         }
+                        isFirst = piece.timeline.map { $0 != timeline } ?? false
+                        if isFirst, asked > done {
+                            held = piece
+                            break
+                        }
+                        timeline = piece.timeline ?? timeline
                         let number = asked
                         asked += 1
                         group.addTask { (number, await Self.stored(piece, in: first, of: origin, meter)) }
@@ -120,7 +134,14 @@ struct LogTransfer: Sendable {
                 }
             }
         }
+        held?.source.cancel()
         if let failure { throw failure }
+    }
+
+    private static func next(_ held: inout WALPiece?, _ stream: any WALStream) async throws -> WALPiece? {
+        guard let piece = held else { return try await stream.next() }
+        held = nil
+        return piece
     }
 
     private static func stored(
@@ -237,5 +258,13 @@ struct LogTransfer: Sendable {
             secondFailure = JobFailure(
                 .notReplicated, "copy the log", cause: "it failed with \(type(of: error))", hint: "run again")
         }
+    }
+}
+
+extension WALPiece {
+    /// Of a segment.
+    fileprivate var timeline: UInt32? {
+        guard case .segment(let segment) = file else { return nil }
+        return segment.timeline
     }
 }
