@@ -70,6 +70,8 @@ struct BaseSearch: Sendable {
 
     private func nearest(_ selector: KeySelector, in copy: SetCopy) async throws -> BackupKey {
         let catalog = Catalog(copy.store)
+        // Asked for once for each server, not for each of its bases: it takes a listing of all its log.
+        var ranges: [String: [WALRange]] = [:]
         var oldest: PhysicalBase?
         for entry in try await catalog.listing(Tier.selectable).entries
         where entry.isCommitted && Self.allows(selector, entry.key) {
@@ -82,7 +84,9 @@ struct BaseSearch: Sendable {
             }
             guard let base = PhysicalBase(manifest) else { continue }
             oldest = base
-            if try await leads(base) { return base.key }
+            guard isAfter(base) else { continue }
+            if ranges[base.systemID] == nil { ranges[base.systemID] = try await log.ranges(of: base.systemID) }
+            if try await lineage(of: base, in: ranges[base.systemID] ?? []) != nil { return base.key }
         }
         guard let oldest else { throw SetError.noSets("\(selector), of a whole server") }
         throw impossible(
@@ -98,12 +102,6 @@ struct BaseSearch: Sendable {
         case .latest(let tier?): tier == key.tier
         case .day(let tier, let day): tier == key.tier && key.timestamp.day == day
         }
-    }
-
-    private func leads(_ base: PhysicalBase) async throws -> Bool {
-        guard isAfter(base) else { return false }
-        let ranges = try await log.ranges(of: base.systemID)
-        return try await lineage(of: base, in: ranges) != nil
     }
 
     /// Whether the target is at the base's end or after it, as far as that can be told.
