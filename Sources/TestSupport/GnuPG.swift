@@ -66,14 +66,4 @@ package final class GnuPG: Sendable {
             ["--passphrase", passphrase, "--output", path, secret ? "--export-secret-keys" : "--export", key])
         return path
     }
-
-    /// Processes whose command line names `directory`.
-    package static func processes(naming directory: String) throws -> [String] {
-        try FileManager.default.contentsOfDirectory(atPath: "/proc").filter { name in
-            guard Int(name) != nil,
-                let line = FileManager.default.contents(atPath: "/proc/\(name)/cmdline")
-            else { return false }
-            return String(decoding: line, as: UTF8.self).contains(directory)
-        }
-    }
 }

@@ -105,23 +105,3 @@ func everything(in directory: String) async throws -> [String] {
     try await runProgram("/usr/bin/find", [directory, "-mindepth", "1", "-printf", "%P\\n"])
         .split(separator: "\n").map(String.init)
 }
-
-/// Command lines of processes that name `path`, lifeboat's own and servers' alike.
-func processes(naming path: String) throws -> [String] {
-    guard let folder = opendir("/proc") else { throw TestFailure("there is no /proc") }
-    defer { closedir(folder) }
-    var found: [String] = []
-    while let entry = readdir(folder) {
-        let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-            pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
-        }
-        // Processes come and go meanwhile.
-        guard Int(name) != nil, let file = fopen("/proc/\(name)/cmdline", "r") else { continue }
-        defer { fclose(file) }
-        var bytes = [UInt8](repeating: 0, count: 8192)
-        let count = fread(&bytes, 1, bytes.count, file)
-        let line = String(decoding: bytes.prefix(count).map { $0 == 0 ? 0x20 : $0 }, as: UTF8.self)
-        if line.contains(path) { found.append(line) }
-    }
-    return found
-}

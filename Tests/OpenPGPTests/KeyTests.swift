@@ -167,10 +167,10 @@ struct KeyTests {
             let provider = try desk.provider(key, in: keyring)
             let wrapped = try await provider.wrap(dataKey, context: context)
             #expect(try await provider.unwrap(wrapped, context: context) != nil)
-            #expect(try !GnuPG.processes(naming: scratch).isEmpty, "gpg has its agent")
+            #expect(try !processes(naming: scratch).isEmpty, "gpg has its agent")
             await keyring.close()
             #expect(try FileManager.default.contentsOfDirectory(atPath: scratch).isEmpty)
-            #expect(try GnuPG.processes(naming: scratch).isEmpty)
+            #expect(try processes(naming: scratch).isEmpty)
             #expect(try FileManager.default.subpathsOfDirectory(atPath: desk.person.home).sorted() == before)
         }
     }

@@ -252,17 +252,6 @@ func withClusterDirectory<Value>(_ body: (String) async throws -> Value) async t
     }
 }
 
-/// The processes whose command line names `text`.
-func processes(naming text: String) throws -> [String] {
-    try ClusterDirectory.names(in: "/proc").filter { name in
-        guard Int(name) != nil, let file = fopen("/proc/\(name)/cmdline", "r") else { return false }
-        defer { fclose(file) }
-        var bytes = [UInt8](repeating: 0, count: 64 << 10)
-        let count = fread(&bytes, 1, bytes.count, file)
-        return String(decoding: bytes.prefix(count), as: UTF8.self).contains(text)
-    }
-}
-
 /// No file in `directory`, and no program at work there.
 func expectNothingLeft(in directory: String, sourceLocation: SourceLocation = #_sourceLocation) throws {
     let names = try ClusterDirectory.names(in: directory)
